@@ -1,0 +1,5 @@
+"""`python -m daemon` is `siltstoned`."""
+
+from daemon.cli import main
+
+main()

@@ -1,0 +1,98 @@
+"""`siltstoned`: options to a Config, and the logs."""
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+import structlog
+import trio
+
+from daemon.config import Config
+from daemon.server import serve
+from segments.errors import StorageError
+
+_MIB = 1024 * 1024
+
+
+@click.command(context_settings={"auto_envvar_prefix": "SILTSTONED", "show_default": True})
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), required=True, help="The directory this daemon owns."
+)
+@click.option("--host", default="127.0.0.1", help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=7181, help="The port; 0 takes a free one.")
+@click.option(
+    "--compact-interval",
+    type=click.FloatRange(min=0.1),
+    default=300.0,
+    metavar="S",
+    help="Rows are in Parquet about this many seconds after they arrived.",
+)
+@click.option(
+    "--sync-interval",
+    type=click.FloatRange(min=0.0),
+    default=1.0,
+    metavar="S",
+    help="Rows answered with 202 are synced within this many seconds.",
+)
+@click.option(
+    "--max-body", type=click.IntRange(min=1024), default=10 * _MIB, metavar="BYTES", help="The largest body taken."
+)
+@click.option(
+    "--memory",
+    type=click.IntRange(min=32 * _MIB),
+    default=256 * _MIB,
+    metavar="BYTES",
+    help="For all request bodies in memory together.",
+)
+@click.option("--admin-token", default=None, help="Set the admin token; better through SILTSTONED_ADMIN_TOKEN.")
+def main(
+    data: Path,
+    host: str,
+    port: int,
+    compact_interval: float,
+    sync_interval: float,
+    max_body: int,
+    memory: int,
+    admin_token: str | None,
+) -> None:
+    """Take events over HTTP, answer when they are safe on disk, keep them as Parquet.
+
+    Every option can also be given as SILTSTONED_<OPTION>, such as SILTSTONED_DATA.
+    """
+    _configure_logs()
+    config = Config(
+        data=data.absolute(),
+        host=host,
+        port=port,
+        max_body_bytes=max_body,
+        compact_interval_s=compact_interval,
+        sync_interval_s=sync_interval,
+        memory_bytes=memory,
+        admin_token=admin_token or None,
+    )
+    try:
+        trio.run(serve, config, _announce)
+    except (StorageError, OSError) as error:
+        click.echo(f"siltstoned: {error}", err=True)
+        sys.exit(1)
+
+
+def _announce(url: str) -> None:
+    click.echo(f"siltstoned listening on {url}")
+
+
+def _configure_logs() -> None:
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if sys.stderr.isatty():
+        renderer = structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks if not sys.stderr.isatty() else structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

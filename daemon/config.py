@@ -1,0 +1,39 @@
+"""What a person can set, and why the defaults are what they are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Options of `siltstoned`. Bytes and seconds."""
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 7181
+    max_body_bytes: int = 10 * 1024 * 1024
+    compact_interval_s: float = 300.0
+    """Rows are in Parquet at most about this long after they arrived; shorter means more, smaller files."""
+    sync_interval_s: float = 1.0
+    """A row answered with 202 is synced at most this long after."""
+    memory_bytes: int = 256 * 1024 * 1024
+    """For all bodies in memory together; beyond it requests get 503 with Retry-After."""
+    admin_token: str | None = None
+
+
+HEAD_BYTES_MAX = 16 * 1024
+HEADERS_MAX = 64
+HEAD_TIMEOUT_S = 5.0
+BODY_GRACE_S = 5.0
+BODY_BYTES_PER_S = 1024
+"""A body slower than this, after the grace, is cut off with 408."""
+IDLE_TIMEOUT_S = 30.0
+SEND_TIMEOUT_S = 30.0
+SHUTDOWN_GRACE_S = 10.0
+INBOX_BYTES_MAX = 64 * 1024 * 1024
+"""For one source; a disk that stalls must not let one source take the whole memory budget."""
+INLINE_BYTES_MAX = 64 * 1024
+"""Bodies up to here are parsed in the connection's task: a thread costs more than the parsing."""
+SOURCE_IDLE_S = 600.0
+"""An actor without work for this long, with nothing left in its WAL, goes away."""
+DOCUMENTATION_URL = "https://siltstone.invalid/docs/http-api"

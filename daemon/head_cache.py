@@ -1,0 +1,133 @@
+"""Heads that h11 has parsed or serialised before, by their exact bytes (DESIGN §5).
+
+h11 is the only parser of HTTP here, and most of what a small request costs. The same head bytes always mean the same
+head, so what h11 made of them the first time is kept. Only a head whose body is framed by Content-Length, on a
+connection that stays open, with nothing unusual about it, is ever kept: everything else goes through h11 each time.
+"""
+
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from time import time
+
+import h11
+
+REQUESTS_MAX = 4096
+RESPONSES_MAX = 1024
+CACHED_HEAD_BYTES_MAX = 2048
+_END = b"\r\n\r\n"
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_UNUSUAL = (b"expect", b"transfer-encoding", b"connection", b"upgrade")
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request without its body. Header names are lower case; of repeated ones the last counts."""
+
+    method: bytes
+    target: bytes
+    headers: dict[bytes, bytes]
+
+    @property
+    def content_length(self) -> int | None:
+        value = self.headers.get(b"content-length")
+        return None if value is None else int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A request that lies in a buffer with its whole body: the body's place, `end` being where the next one starts."""
+
+    head: Head
+    start: int
+    end: int
+
+
+class RequestHeads:
+    """Raw head bytes -> what h11 made of them and the length of the body."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[Head, int]] = {}
+
+    def find(self, buffer: bytes, at: int) -> Whole | None:
+        """The request that starts at `at`, if its head is known and its body is there to the end."""
+        end = buffer.find(_END, at)
+        if end < 0:
+            return None
+        start = end + len(_END)
+        known = self._known.get(buffer[at:start])
+        if known is None or len(buffer) < start + known[1]:
+            return None
+        return Whole(known[0], start, start + known[1])
+
+    def remember(self, buffer: bytes, head: Head) -> None:
+        """Keep the head that h11 has parsed from the start of `buffer`, if it is of the plain kind."""
+        raw = buffer[: buffer.find(_END) + len(_END)]
+        length = head.content_length
+        is_plain = (
+            length is not None
+            and raw.startswith(b"POST ")
+            and raw.endswith(_END)
+            and len(raw) <= CACHED_HEAD_BYTES_MAX
+            and raw.count(b"\n") == raw.count(b"\r\n")
+            and b" HTTP/1.1\r\n" in raw
+            and not any(name in head.headers for name in _UNUSUAL)
+        )
+        if length is not None and is_plain:
+            if len(self._known) >= REQUESTS_MAX:
+                self._known.clear()
+            self._known[raw] = (head, length)
+
+
+def response(status: int, fields: Fields, body_length: int) -> h11.Response:
+    """A response's head with the fields that every answer has."""
+    headers = [(b"date", _date()), (b"content-length", b"%d" % body_length), *fields]
+    return h11.Response(status_code=status, headers=headers, reason=_REASONS.get(status, b""))
+
+
+class ResponseHeads:
+    """Status, fields and body length -> the head as h11 serialised it within the same second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._known: dict[tuple[int, Fields, int], bytes] = {}
+
+    def serialise(self, status: int, fields: Fields, body_length: int, request_id: bytes) -> bytes:
+        """The head of an answer to a plain HTTP/1.1 request."""
+        second = int(time())
+        if second != self._second or len(self._known) >= RESPONSES_MAX:
+            self._second = second
+            self._known.clear()
+        key = (status, fields, body_length)
+        head = self._known.get(key)
+        if head is None:
+            head = self._known[key] = _by_h11(response(status, fields, body_length))
+        return b"%bx-request-id: %b\r\n\r\n" % (head, request_id)
+
+
+def _by_h11(head: h11.Response) -> bytes:
+    """The serialised head, open for one more field."""
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+    while not isinstance(connection.next_event(), h11.EndOfMessage):
+        pass
+    return (connection.send(head) or b"").removesuffix(b"\r\n")
+
+
+class _Clock:
+    """The text of the Date header, made once a second."""
+
+    second = 0
+    text = b""
+
+
+_CLOCK = _Clock()
+
+
+def _date() -> bytes:
+    now = int(time())
+    if now != _CLOCK.second:
+        _CLOCK.second, _CLOCK.text = now, formatdate(now, usegmt=True).encode()
+    return _CLOCK.text

@@ -1,0 +1,247 @@
+"""h11 on a Trio stream: bytes to requests, responses to bytes, deadlines on reading. Knows no routes.
+
+h11 is a parser, not a policy: what it lets through and RFC 9112 lets a server refuse is refused here.
+"""
+
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Protocol
+
+import h11
+import trio
+
+from daemon.admission import NEVER, Watched
+from daemon.config import (
+    BODY_BYTES_PER_S,
+    BODY_GRACE_S,
+    HEAD_BYTES_MAX,
+    HEAD_TIMEOUT_S,
+    HEADERS_MAX,
+    IDLE_TIMEOUT_S,
+    SEND_TIMEOUT_S,
+)
+from daemon.head_cache import Fields, Head, RequestHeads, ResponseHeads, response
+
+READ_BYTES = 256 * 1024
+DRAIN_BYTES_MAX = 1024 * 1024
+LINGER_BYTES_MAX = 32 * 1024 * 1024
+LINGER_S = 2.0
+
+
+class BadRequest(Exception):
+    """The bytes are no request that may be answered otherwise; the connection can't be used after the answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class BodyTooLarge(Exception):
+    """More body than allowed has been announced or has come; `seen` bytes."""
+
+    def __init__(self, seen: int) -> None:
+        super().__init__(seen)
+        self.seen = seen
+
+
+class Progress(Protocol):
+    """Told how much of a body has come; refuses more by raising."""
+
+    def hold(self, count: int) -> None:
+        """`count` bytes of the body are held now."""
+
+
+class _NoProgress:
+    def hold(self, count: int) -> None:
+        pass
+
+
+NO_PROGRESS = _NoProgress()
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What all connections of a server share: heads seen before, and the numbers of requests."""
+
+    requests: RequestHeads = field(default_factory=RequestHeads)
+    responses: ResponseHeads = field(default_factory=ResponseHeads)
+    request_ids: "count[int]" = field(default_factory=lambda: count(1))
+
+
+class HttpConnection:
+    """One client. Methods raise BadRequest, BodyTooLarge, and trio.BrokenResourceError when the client is gone.
+
+    A request whose head is known from before, and which has arrived whole, is taken from our own buffer; h11 sees the
+    bytes of every other one, and then of all that has arrived behind it.
+    """
+
+    def __init__(self, stream: trio.SocketStream, watched: Watched, heads: Heads) -> None:
+        self._stream = stream
+        self._watched = watched
+        self._heads = heads
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+        self._buffer = b""
+        self._at = 0
+        self._body: bytes | None = None
+        self._plain = False
+        self._answered = False
+        self.request_id = b""
+        self.closing = False
+
+    async def next_head(self) -> Head | None:
+        """The next request's head; None when the client has closed or the connection can't be used again."""
+        if self._plain:
+            self._plain = False
+        elif self._h11.our_state is h11.MUST_CLOSE or self._h11.their_state in (h11.MUST_CLOSE, h11.CLOSED):
+            return None
+        elif self._h11.our_state is h11.DONE:
+            self._h11.start_next_cycle()
+        self.request_id = b"%x" % next(self._heads.request_ids)
+        self._watched.idle = True
+        self._answered = False
+        if self._h11.trailing_data[0]:
+            return await self._next_head_by_h11(b"")
+        if self._at == len(self._buffer):
+            if self.closing:
+                return None
+            self._watched.deadline = trio.current_time() + IDLE_TIMEOUT_S
+            self._buffer, self._at = bytes(await self._stream.receive_some(READ_BYTES)), 0
+            self._watched.deadline = NEVER
+        whole = self._heads.requests.find(self._buffer, self._at)
+        if whole is not None:
+            self._body = self._buffer[whole.start : whole.end]
+            self._at = whole.end
+            self._plain = True
+            return whole.head
+        unread, self._buffer, self._at = self._buffer[self._at :], b"", 0
+        self._h11.receive_data(unread)
+        return await self._next_head_by_h11(unread)
+
+    async def _next_head_by_h11(self, arrived: bytes) -> Head | None:
+        """`arrived` is what h11 has got so far of this request, if that is known."""
+        watched = self._watched
+        while True:
+            event = self._next_event()
+            if event is h11.NEED_DATA:
+                if watched.idle:
+                    watched.idle = False
+                    watched.deadline = trio.current_time() + HEAD_TIMEOUT_S
+                arrived = b""
+                self._h11.receive_data(await self._stream.receive_some(READ_BYTES))
+                continue
+            watched.deadline = NEVER
+            watched.idle = True
+            if not isinstance(event, h11.Request):
+                return None
+            head = _check(event)
+            if arrived:
+                self._heads.requests.remember(arrived, head)
+            return head
+
+    async def read_body(self, *, bytes_max: int, progress: Progress) -> bytes:
+        """The whole body, at most `bytes_max`. Says `100 Continue` first if the client waits for it."""
+        if self._plain and self._body is not None:
+            body, self._body = self._body, None
+            if len(body) > bytes_max:
+                raise BodyTooLarge(len(body))
+            return body
+        if self._h11.they_are_waiting_for_100_continue:
+            go_on = self._h11.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+            await self._send(go_on or b"")
+        chunks: list[bytes] = []
+        size = 0
+        started = trio.current_time()
+        self._watched.idle = False
+        while True:
+            event = self._next_event()
+            if event is h11.NEED_DATA:
+                self._watched.deadline = started + BODY_GRACE_S + size / BODY_BYTES_PER_S
+                self._h11.receive_data(await self._stream.receive_some(READ_BYTES))
+            elif isinstance(event, h11.Data):
+                size += len(event.data)
+                if size > bytes_max:
+                    raise BodyTooLarge(size)
+                progress.hold(size)
+                chunks.append(bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                self._watched.deadline = NEVER
+                self._watched.idle = True
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            else:
+                raise trio.BrokenResourceError("the client left in the middle of a body")
+
+    async def drain(self, head: Head) -> None:
+        """Read and forget the body of a refused request if it is short, so that the connection can be used again."""
+        if self._plain:
+            return
+        length = head.content_length
+        waits = self._h11.they_are_waiting_for_100_continue
+        if self._h11.their_state is h11.SEND_BODY and not waits and length is not None and length <= DRAIN_BYTES_MAX:
+            await self.read_body(bytes_max=DRAIN_BYTES_MAX, progress=NO_PROGRESS)
+
+    async def respond(self, status: int, fields: Fields, body: bytes) -> None:
+        """Send a whole answer. If the request's body has not been read, the connection closes after it."""
+        is_read = self._plain or self._h11.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+        if self.closing or not is_read:
+            self.closing = True
+            fields = (*fields, (b"connection", b"close"))
+        self._answered = True
+        if self._plain:
+            await self._send(self._heads.responses.serialise(status, fields, len(body), self.request_id) + body)
+            return
+        fields = (*fields, (b"x-request-id", self.request_id))
+        data = self._h11.send(response(status, fields, len(body))) or b""
+        data += self._h11.send(h11.Data(data=body)) or b""
+        data += self._h11.send(h11.EndOfMessage()) or b""
+        await self._send(data)
+
+    async def close(self) -> None:
+        """Close so that the last answer arrives: half-close, then read what was still on its way, within bounds."""
+        with trio.move_on_after(LINGER_S):
+            try:
+                await self._stream.send_eof()
+                seen = 0
+                while seen < LINGER_BYTES_MAX and (data := await self._stream.receive_some(READ_BYTES)):
+                    seen += len(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether an answer to the present request may still be started."""
+        if self._plain:
+            return not self._answered
+        return self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE)
+
+    async def _send(self, data: bytes) -> None:
+        self._watched.deadline = trio.current_time() + SEND_TIMEOUT_S
+        await self._stream.send_all(data)
+        self._watched.deadline = NEVER
+
+    def _next_event(self) -> object:
+        try:
+            return self._h11.next_event()
+        except h11.RemoteProtocolError as error:
+            status = error.error_status_hint if error.error_status_hint in (431, 501) else 400
+            raise BadRequest(status, f"not a valid HTTP request: {error}") from None
+
+
+def _check(request: h11.Request) -> Head:
+    headers = dict(request.headers)
+    if len(request.headers) > HEADERS_MAX:
+        raise BadRequest(431, f"the request has {len(request.headers)} headers; {HEADERS_MAX} is the limit")
+    size = len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
+    if size > HEAD_BYTES_MAX:
+        raise BadRequest(431, f"the request's head has {size} bytes; {HEAD_BYTES_MAX} is the limit")
+    if request.http_version not in (b"1.0", b"1.1"):
+        raise BadRequest(505, "this server speaks HTTP/1.1 and HTTP/1.0")
+    if b"transfer-encoding" in headers:
+        # RFC 9112 §6.1: either is how requests are smuggled past a proxy that counts differently.
+        if b"content-length" in headers:
+            raise BadRequest(400, "a request must not have both Content-Length and Transfer-Encoding")
+        if request.http_version == b"1.0":
+            raise BadRequest(400, "HTTP/1.0 has no Transfer-Encoding")
+    expect = headers.get(b"expect")
+    if expect is not None and expect.lower() != b"100-continue":
+        raise BadRequest(417, "the only expectation this server can meet is 100-continue")
+    return Head(request.method, request.target, headers)

@@ -1,0 +1,193 @@
+"""The ingest actor: one for each open source, with one group in flight.
+
+While a group is written and synced, new requests collect in the inbox; when the sync returns, all that collected is the
+next group. There is no timer and no batch size: the disk sets the pace, and one fdatasync answers every request.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import structlog
+import trio
+
+from daemon.config import INBOX_BYTES_MAX
+from segments.errors import StorageError, WriteFailed
+from segments.source_log import Committed, SourceLog, Write
+
+MARK_AFTER_S = 1.0
+_log = structlog.get_logger("ingest")
+
+
+class InboxFull(Exception):
+    """The source has as many bytes waiting as it may; try again soon."""
+
+
+class ActorStopped(Exception):
+    """The actor failed or is shutting down; nothing is known about the request's rows."""
+
+
+Outcome = Committed | StorageError | ActorStopped
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One request on its way to disk, resolved exactly once: its outcome is set and its group's event fires."""
+
+    write: Write
+    size_bytes: int
+    durably: bool
+    outcome: Outcome | None = None
+
+
+class _Group:
+    """The requests that share one commit, and the event that tells all of them."""
+
+    __slots__ = ("done", "size_bytes", "tickets")
+
+    def __init__(self) -> None:
+        self.tickets: list[Ticket] = []
+        self.size_bytes = 0
+        self.done = trio.Event()
+
+    def resolve_rest(self, outcome: Outcome) -> None:
+        for ticket in self.tickets:
+            if ticket.outcome is None:
+                ticket.outcome = outcome
+        self.done.set()
+
+
+class Ingest:
+    """The actor of one source. `submit` from any task; `run` in exactly one."""
+
+    def __init__(self, log: SourceLog, *, sync_interval_s: float, idle_after_s: float) -> None:
+        self.log = log
+        self._sync_interval_s = sync_interval_s
+        self._idle_after_s = idle_after_s
+        self._next = _Group()
+        self._flying: _Group | None = None
+        self._wake = trio.Event()
+        self._seal_wanted: trio.Event | None = None
+        self._closing = False
+        self._unsynced_since: float | None = None
+        self._mark_at: float | None = None
+
+    @property
+    def is_full(self) -> bool:
+        flying = 0 if self._flying is None else self._flying.size_bytes
+        return self._next.size_bytes + flying >= INBOX_BYTES_MAX
+
+    async def submit(self, write: Write, *, size_bytes: int, durably: bool) -> Outcome:
+        """Put one request into the next group and wait for its outcome.
+
+        `Committed` means durable if `durably`, else handed to the kernel. Being cancelled here changes nothing for the
+        rows. Raises InboxFull or ActorStopped before anything is queued.
+        """
+        if self._closing:
+            raise ActorStopped
+        if self.is_full:
+            raise InboxFull
+        group = self._next
+        ticket = Ticket(write, size_bytes, durably)
+        group.tickets.append(ticket)
+        group.size_bytes += size_bytes
+        self._wake.set()
+        await group.done.wait()
+        assert ticket.outcome is not None
+        return ticket.outcome
+
+    async def seal(self) -> None:
+        """Have the active file sealed after the group in flight. Returns when it is, or the actor has stopped."""
+        if not self._closing:
+            self._seal_wanted = self._seal_wanted or trio.Event()
+            self._wake.set()
+            await self._seal_wanted.wait()
+
+    def close(self) -> None:
+        """Take no more requests; `run` commits what it has, syncs, and returns."""
+        self._closing = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Commit groups until closed, or idle for long with nothing left to do. Fails its requests if it fails."""
+        try:
+            while not (self._closing and not self._next.tickets):
+                if not await self._something_to_do():
+                    self._closing = True
+                    continue
+                await self._commit_next()
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self.log.close)
+        except WriteFailed as error:
+            _log.error("the last rows could not be synced", source=self.log.source.name, reason=str(error))
+        finally:
+            self._closing = True
+            for group in (self._flying, self._next):
+                if group is not None:
+                    group.resolve_rest(ActorStopped())
+            if self._seal_wanted is not None:
+                self._seal_wanted.set()
+
+    async def _something_to_do(self) -> bool:
+        """Wait for requests, a seal, or the next chore; False when the source has been idle for long."""
+        if self._next.tickets or self._seal_wanted or self._closing:
+            return True
+        self._wake = trio.Event()
+        chores = [self._mark_at] if self._mark_at is not None else []
+        if self._unsynced_since is not None:
+            chores.append(self._unsynced_since + self._sync_interval_s)
+        can_go = not chores and self.log.sealed_lsn == self.log.published == self.log.appended_lsn
+        deadline = min(chores, default=trio.current_time() + self._idle_after_s if can_go else float("inf"))
+        with trio.CancelScope(deadline=deadline):
+            await self._wake.wait()
+        return bool(chores or self._wake.is_set() or not can_go)
+
+    async def _commit_next(self) -> None:
+        group, self._next = self._next, _Group()
+        self._flying = group
+        seal, self._seal_wanted = self._seal_wanted, None
+        now = trio.current_time()
+        sync_due = self._unsynced_since is not None and now >= self._unsynced_since + self._sync_interval_s
+        durably = sync_due or any(ticket.durably for ticket in group.tickets)
+        mark = not group.tickets and self._mark_at is not None and now >= self._mark_at
+        work = partial(self._work, group, durably=durably, mark=mark, seal=seal is not None)
+        # The one place where a commit is shielded: cut here, rows would be on disk that nobody was told about.
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(work)
+        self._flying = None
+        if group.tickets:
+            self._mark_at = now + MARK_AFTER_S
+        if mark or seal is not None:
+            self._mark_at = None
+        self._unsynced_since = None if self.log.is_synced else (self._unsynced_since or now)
+        group.resolve_rest(ActorStopped())
+        if seal is not None:
+            seal.set()
+
+    def _work(self, group: _Group, *, durably: bool, mark: bool, seal: bool) -> None:
+        """In a worker thread: write and sync as one step."""
+        try:
+            if group.tickets:
+                now = datetime.now(UTC)
+                done = self.log.commit([ticket.write for ticket in group.tickets], now, durably=durably)
+                for ticket, outcome in zip(group.tickets, done, strict=True):
+                    ticket.outcome = outcome
+            elif durably:
+                self.log.sync()
+            if mark and self.log.is_synced:
+                self.log.mark()
+            if seal:
+                self.log.seal()
+        except StorageError as error:
+            _log.error("rows could not be stored", source=self.log.source.name, reason=str(error))
+            for ticket in group.tickets:
+                if ticket.outcome is None:
+                    ticket.outcome = error
+
+    def is_due(self, interval_s: float) -> bool:
+        """Whether rows wait for the compactor: sealed ones, or ones older than `interval_s`."""
+        log = self.log
+        since = log.unsealed_since
+        if log.sealed_lsn > log.published:
+            return True
+        return since is not None and datetime.now(UTC) - since >= timedelta(seconds=interval_s)

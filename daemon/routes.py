@@ -1,0 +1,148 @@
+"""A connection's requests -> handlers -> answers, and the one table that turns errors into HTTP."""
+
+from functools import lru_cache
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+import structlog
+import trio
+
+from daemon.admission import OverBudget, Watch
+from daemon.body import UnknownCoding
+from daemon.config import DOCUMENTATION_URL
+from daemon.events import Accepted, EventsApi, Refused
+from daemon.head_cache import Fields, Head
+from daemon.http_connection import BadRequest, Heads, HttpConnection
+from daemon.ingest import ActorStopped, InboxFull
+from daemon.tokens import Token, Tokens
+from segments.errors import BodyRejected, KeyReused, SchemaError, SourceDamaged, StorageError, WriteFailed
+
+_JSON: Fields = ((b"content-type", b"application/json; charset=utf-8"),)
+_METHODS = {"/v0/events": b"POST", "/health": b"GET"}
+_TARGETS_CACHED = 4096
+_log = structlog.get_logger("routes")
+
+# What went wrong -> (status, what to do about it, seconds after which to try again).
+_STATUS: dict[type[Exception], tuple[int, str, int | None]] = {
+    BodyRejected: (400, "", None),
+    UnknownCoding: (415, "", None),
+    KeyReused: (422, "", None),
+    SchemaError: (400, "", None),
+    WriteFailed: (503, "; the rows are not known to be stored, retry with the same Idempotency-Key", 1),
+    SourceDamaged: (503, "", 60),
+    StorageError: (503, "", 60),
+    InboxFull: (503, "the data source has as many rows waiting for the disk as it may; retry after the pause", 1),
+    OverBudget: (503, "the server holds as many request bodies as it may; retry after the pause", 1),
+    ActorStopped: (503, "the data source is being closed; nothing was stored, retry after the pause", 1),
+    OSError: (503, ": the disk refused; nothing was stored, retry after the pause", 5),
+}
+
+
+class Routes:
+    """Serves connections, each in its own task."""
+
+    def __init__(self, events: EventsApi, tokens: Tokens, watch: Watch) -> None:
+        self._events = events
+        self._tokens = tokens
+        self._watch = watch
+        self._heads = Heads()
+
+    async def handle_connection(self, stream: trio.SocketStream) -> None:
+        """Answer a client's requests until it leaves, is cut off, or breaks the protocol."""
+        with self._watch.watched() as watched:
+            connection = HttpConnection(stream, watched, self._heads)
+            try:
+                with watched.scope:
+                    await self._serve(connection)
+                if watched.timed_out and not watched.idle and connection.can_answer:
+                    with trio.move_on_after(1):
+                        await _refuse(connection, Refused(408, "the request did not arrive in time; send it again"))
+                await connection.close()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+            except Exception:  # noqa: BLE001 -- a bug must cost one connection, not the daemon
+                _log.exception("a request failed", request_id=connection.request_id.decode())
+                if connection.can_answer:
+                    message = f"an error of the server's own, logged under request id {connection.request_id.decode()}"
+                    with trio.move_on_after(1):
+                        await _refuse(connection, Refused(500, message))
+
+    async def _serve(self, connection: HttpConnection) -> None:
+        while True:
+            connection.closing = self._watch.closing
+            try:
+                head = await connection.next_head()
+            except BadRequest as error:
+                connection.closing = True
+                await _refuse(connection, Refused(error.status, str(error)))
+                return
+            if head is None:
+                return
+            try:
+                answer = await self._answer(connection, head)
+            except BadRequest as error:
+                connection.closing = True
+                await _refuse(connection, Refused(error.status, str(error)))
+                return
+            except Refused as refused:
+                await connection.drain(head)
+                await _refuse(connection, refused)
+            except tuple(_STATUS) as error:
+                await connection.drain(head)
+                await _refuse(connection, _refusal(error))
+            else:
+                connection.closing = self._watch.closing
+                await connection.respond(answer.status, _JSON, answer.body)
+
+    async def _answer(self, connection: HttpConnection, head: Head) -> Accepted:
+        path, query = _parse_target(head.target)
+        method = _METHODS.get(path)
+        if method is None:
+            raise Refused(404, f"there is nothing at {path[:80]!r}; events go to POST /v0/events?name=NAME")
+        if head.method != method:
+            raise Refused(405, f"{path} takes {method.decode()} only", allow=method)
+        if path == "/health":
+            return Accepted(200, b'{"status": "ok"}')
+        return await self._events.post(connection, head, query, self._authenticate(head, query))
+
+    def _authenticate(self, head: Head, query: dict[str, str]) -> Token:
+        header = head.headers.get(b"authorization")
+        presented = query.get("token", "")
+        if header is not None:
+            scheme, _, credentials = header.decode("latin-1").partition(" ")
+            presented = credentials.strip() if scheme.lower() == "bearer" else ""
+        if not presented:
+            raise Refused(403, "there is no token; send 'Authorization: Bearer TOKEN' or ?token=TOKEN")
+        token = self._tokens.find(presented)
+        if token is None:
+            raise Refused(403, "the token is not known to this server")
+        return token
+
+
+@lru_cache(maxsize=_TARGETS_CACHED)
+def _parse_target(target: bytes) -> tuple[str, dict[str, str]]:
+    """The path and the parameters of a request target; the first of repeated parameters counts."""
+    try:
+        parts = urlsplit(target.decode("ascii"))
+    except ValueError:
+        raise Refused(400, "the request target is not a valid URL") from None
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        query.setdefault(name, value)
+    return parts.path, query
+
+
+def _refusal(error: Exception) -> Refused:
+    status, advice, retry_after_s = next(entry for kind, entry in _STATUS.items() if isinstance(error, kind))
+    message = error.strerror or "" if isinstance(error, OSError) else str(error)
+    return Refused(status, message + advice, retry_after_s=retry_after_s)
+
+
+async def _refuse(connection: HttpConnection, refused: Refused) -> None:
+    fields = _JSON
+    if refused.retry_after_s is not None:
+        fields = (*fields, (b"retry-after", b"%d" % refused.retry_after_s))
+    if refused.allow is not None:
+        fields = (*fields, (b"allow", refused.allow))
+    body = orjson.dumps({"error": str(refused), "documentation": DOCUMENTATION_URL})
+    await connection.respond(refused.status, fields, body)

@@ -1,0 +1,131 @@
+"""The daemon's life: take the data directory, start the actors, listen, and shut down without losing a row."""
+
+import resource
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+import structlog
+import trio
+
+from daemon.admission import Budget, Watch
+from daemon.compactor import Compactor
+from daemon.config import Config
+from daemon.events import EventsApi
+from daemon.routes import Routes
+from daemon.sources import Sources
+from daemon.tokens import Tokens, open_tokens
+from segments.disk import Disk, publish
+from segments.errors import DataDirLocked, UnsupportedFormat
+from segments.filenames import DataDir
+from segments.recovery import remove_unborn
+
+FORMAT_VERSION = 1
+BACKLOG = 1024
+DESCRIPTORS_KEPT = 128
+"""Descriptors for files and pipes, beside those for connections."""
+LOCK_PATIENCE_S = 1.0
+"""The compaction child of a killed daemon holds the lock for the moment that it takes to notice."""
+_log = structlog.get_logger("server")
+
+
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """The data directory, locked and opened."""
+
+    data: DataDir
+    disk: Disk
+    tokens: Tokens
+    lock_descriptor: int
+
+
+async def serve(config: Config, announce: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT. `announce` is called with the base URL once requests are taken.
+
+    Raises DataDirLocked, UnsupportedFormat or Corruption before anything is served, and OSError when the address or the
+    directory can't be had.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        owned = await _own(config)
+        listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
+        watch = Watch(_connections_max())
+        async with trio.open_nursery() as actors:
+            sources = Sources(owned.disk, owned.data, config, actors)
+            async with trio.open_nursery() as background:
+                routes = Routes(EventsApi(sources, config, Budget(config.memory_bytes)), owned.tokens, watch)
+                compactor = Compactor(
+                    sources, interval_s=config.compact_interval_s, lock_descriptor=owned.lock_descriptor
+                )
+                background.start_soon(watch.run)
+                background.start_soon(compactor.run)
+                background.start_soon(sources.open_all)
+                async with trio.open_nursery() as connections:
+                    accepting = trio.CancelScope()
+                    connections.start_soon(_accept, accepting, routes, listeners, connections)
+                    host, port = listeners[0].socket.getsockname()[:2]
+                    announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+                    _log.info("ready", data=str(config.data), sources=len(sources.names))
+                    async for number in signals:
+                        _log.info("stopping", signal=signal.Signals(number).name)
+                        break
+                    accepting.cancel()
+                    watch.close()
+                    _second_signal_kills()
+                sources.close()
+                background.cancel_scope.cancel()
+        _log.info("stopped")
+
+
+async def _accept(
+    scope: trio.CancelScope, routes: Routes, listeners: list[trio.SocketListener], connections: trio.Nursery
+) -> None:
+    with scope:
+        await trio.serve_listeners(routes.handle_connection, listeners, handler_nursery=connections)
+
+
+async def _own(config: Config) -> _Owned:
+    disk, data = Disk(), DataDir(config.data)
+    config.data.mkdir(parents=True, exist_ok=True, mode=0o750)
+    lock_descriptor = await _lock(disk, data)
+    if disk.exists(data.format):
+        version = orjson.loads(disk.read(data.format))["format_version"]
+        if version > FORMAT_VERSION:
+            raise UnsupportedFormat(
+                f"the data has format version {version}, this program knows {FORMAT_VERSION}; use a newer siltstoned",
+                path=data.format,
+            )
+    else:
+        publish(disk, data.format, orjson.dumps({"format_version": FORMAT_VERSION}) + b"\n")
+    if not disk.exists(data.sources):
+        disk.mkdir(data.sources)
+        disk.sync_dir(data.path)
+    remove_unborn(disk, data)
+    first_start = not disk.exists(data.tokens)
+    tokens = open_tokens(disk, data, config.admin_token)
+    if first_start and config.admin_token is None:
+        _log.info("made an admin token", file=str(data.admin_token))
+    return _Owned(data, disk, tokens, lock_descriptor)
+
+
+async def _lock(disk: Disk, data: DataDir) -> int:
+    give_up_at = trio.current_time() + LOCK_PATIENCE_S
+    while True:
+        try:
+            return disk.lock(data.lock)
+        except DataDirLocked:
+            if trio.current_time() > give_up_at:
+                raise
+            await trio.sleep(0.02)
+
+
+def _connections_max() -> int:
+    """As many as descriptors allow, after asking for as many as the system lets us have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return max(16, hard - DESCRIPTORS_KEPT)
+
+
+def _second_signal_kills() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,121 @@
+"""Source name -> running actor. Opens a source on first use, makes it when it is new, restarts it when it failed."""
+
+import uuid
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+import trio
+
+from daemon.config import SOURCE_IDLE_S, Config
+from daemon.ingest import Ingest
+from segments.disk import Disk
+from segments.errors import SchemaError, StorageError
+from segments.filenames import DataDir, name_problem
+from segments.recovery import create_source, recover
+from segments.schema import Schema
+
+_log = structlog.get_logger("sources")
+
+
+class NameClash(SchemaError):
+    """Another source has the same name but for case."""
+
+
+class Sources:
+    """All sources of the data directory; actors run in the nursery that `run` is given."""
+
+    def __init__(self, disk: Disk, data: DataDir, config: Config, nursery: trio.Nursery) -> None:
+        self._disk = disk
+        self._data = data
+        self._config = config
+        self._nursery = nursery
+        self._names = {name.lower(): name for name in disk.listdir(data.sources) if name_problem(name) is None}
+        self._open: dict[str, Ingest] = {}
+        self._opening: dict[str, trio.Lock] = {}
+        self._closed = False
+
+    @property
+    def running(self) -> list[Ingest]:
+        return list(self._open.values())
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._names.values())
+
+    def exists(self, name: str) -> bool:
+        """Raises NameClash when another source has this name but for case."""
+        known = self._names.get(name.lower())
+        if known is not None and known != name:
+            raise NameClash(f"data source '{name}' differs only by case from '{known}'; use that one or another name")
+        return known is not None
+
+    def peek(self, name: str) -> Ingest | None:
+        """The actor if it is running."""
+        return self._open.get(name)
+
+    async def get(self, name: str) -> Ingest:
+        """The actor of an existing source, recovered if need be. Raises StorageError."""
+        running = self._open.get(name)
+        if running is not None:
+            return running
+        async with self._opening.setdefault(name, trio.Lock()):
+            if name not in self._open:
+                await self._start(name)
+            return self._open[name]
+
+    async def create(self, name: str, schema: Schema) -> Ingest:
+        """The actor of a new source; of the existing one when another request was first. Raises StorageError, OSError."""
+        async with self._opening.setdefault(name.lower(), trio.Lock()):
+            if not self.exists(name):
+                make = partial(
+                    create_source,
+                    self._disk,
+                    self._data,
+                    name,
+                    schema,
+                    source_id=uuid.uuid4().bytes,
+                    now=datetime.now(UTC),
+                )
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(make)
+                self._names[name.lower()] = name
+                _log.info("data source created", source=name, columns=len(schema.columns))
+        return await self.get(name)
+
+    async def open_all(self) -> None:
+        """Recover every source, so that rows left in their WAL files find their way into segments."""
+        for name in self.names:
+            if self._disk.listdir(self._data.source(name).wal):
+                try:
+                    await self.get(name)
+                except StorageError as error:
+                    _log.error("data source can't be opened", source=name, reason=str(error))
+
+    def close(self) -> None:
+        """Close all inboxes; the actors commit what they have, sync and return."""
+        self._closed = True
+        for actor in self.running:
+            actor.close()
+
+    async def _start(self, name: str) -> None:
+        source = self._data.source(name)
+        recovered = await trio.to_thread.run_sync(partial(recover, self._disk, source, now=datetime.now(UTC)))
+        for path, bad in recovered.torn:
+            _log.warning("stepped over a torn tail", source=name, file=path.name, offset=bad.offset, reason=bad.reason)
+        for corruption in recovered.log.damage:
+            _log.error("data source is damaged and takes no writes", source=name, reason=str(corruption))
+        actor = Ingest(recovered.log, sync_interval_s=self._config.sync_interval_s, idle_after_s=SOURCE_IDLE_S)
+        if self._closed:
+            actor.close()
+        self._open[name] = actor
+        self._nursery.start_soon(self._supervise, name, actor)
+
+    async def _supervise(self, name: str, actor: Ingest) -> None:
+        """Run the actor; when it fails, say so and let the next request recover the source anew."""
+        try:
+            await actor.run()
+        except Exception:  # noqa: BLE001 -- the others must not notice; the requests were failed by the actor itself
+            _log.exception("an ingest actor failed", source=name)
+        finally:
+            del self._open[name]

@@ -1,0 +1,1 @@
+"""Reading: SQL over a snapshot, output in six formats, and the `siltstone` command. Also the sender, `append`."""

@@ -1,0 +1,5 @@
+"""`python -m query` is `siltstone`."""
+
+from query.cli import main
+
+main()

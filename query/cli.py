@@ -1,0 +1,163 @@
+"""`siltstone`: query, look around, append. Exit codes: 0 done, 1 the work failed, 2 the call was wrong."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from segments.disk import Disk
+from segments.errors import StorageError
+from segments.filenames import DataDir, name_problem
+
+# Imports of duckdb, pyarrow and rich stand in the commands that need them, so that --help and ls answer at once.
+
+_FORMATS = ("table", "json", "ndjson", "csv", "parquet", "arrow")
+_BINARY = ("parquet", "arrow")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Failed(click.ClickException):
+    """One sentence on standard error, exit code 1."""
+
+    exit_code = 1
+
+    def show(self, file: Any = None) -> None:  # noqa: ARG002 -- click's signature
+        click.echo(f"siltstone: {self.format_message()}", err=True)
+
+
+class _Group(click.Group):
+    """Turns what the packages raise on purpose into one sentence; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader of our output had enough, as `head` does.
+            sys.stderr.close()
+            sys.exit(1)
+        except (StorageError, OSError) as error:
+            raise _Failed(str(error)) from error
+
+
+def _data_option(command: F) -> F:
+    return click.option(
+        "--data",
+        envvar="SILTSTONE_DATA",
+        required=True,
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        help="The daemon's data directory, or SILTSTONE_DATA; the daemon may run or not.",
+    )(command)
+
+
+def _known_source(data: Path, name: str) -> Any:
+    if name_problem(name) is not None or not DataDir(data).source(name).path.is_dir():
+        raise _Failed(f"there is no data source '{name}' in {data}; siltstone ls shows what there is")
+    return DataDir(data).source(name)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Query, inspect and feed a Siltstone data directory."""
+
+
+@main.command()
+@click.argument("sql")
+@click.option("--format", "format_name", type=click.Choice(_FORMATS), default="table", show_default=True)
+@_data_option
+def query(sql: str, format_name: str, data: Path) -> None:
+    """Run SQL over everything stored; each data source is a view, NAME_quarantine its quarantined rows."""
+    from query.engine import run_query  # noqa: PLC0415 -- see the note on imports above
+    from query.output import FORMATS  # noqa: PLC0415
+
+    if format_name in _BINARY and sys.stdout.isatty():
+        raise click.UsageError(f"{format_name} is not for a terminal; redirect the output to a file")
+    result = run_query(Disk(), DataDir(data), sql)
+    for corruption in result.damage:
+        click.echo(f"siltstone: warning: rows are missing: {corruption}", err=True)
+    FORMATS[format_name](result.reader, sys.stdout.buffer)
+
+
+@main.command()
+@_data_option
+def ls(data: Path) -> None:
+    """List the data sources with their rows and sizes."""
+    from query.listing import list_sources  # noqa: PLC0415
+
+    list_sources(Disk(), DataDir(data), sys.stdout)
+
+
+@main.command()
+@click.argument("name")
+@_data_option
+def schema(name: str, data: Path) -> None:
+    """Print a data source's schema as a datafile."""
+    source = _known_source(data, name)
+    click.echo(source.schema.read_text(), nl=False)
+
+
+@main.command()
+@click.argument("name")
+@_data_option
+def files(name: str, data: Path) -> None:
+    """List the files of a data source: segments, then what is still in the write-ahead log."""
+    from query.listing import list_files  # noqa: PLC0415
+
+    list_files(Disk(), _known_source(data, name), sys.stdout)
+
+
+@main.command()
+@click.argument("name", required=False)
+@_data_option
+def verify(name: str | None, data: Path) -> None:
+    """Check every byte that can be checked; exits with 1 when something is damaged."""
+    from query.listing import source_names  # noqa: PLC0415
+    from segments.verify import verify_source  # noqa: PLC0415
+
+    names = [name] if name is not None else source_names(Disk(), DataDir(data))
+    damaged = 0
+    for each in names:
+        verdict = verify_source(Disk(), _known_source(data, each))
+        for note in verdict.notes:
+            click.echo(f"{each}: note: {note}")
+        for problem in verdict.problems:
+            click.echo(f"{each}: DAMAGED: {problem}")
+        state = "damaged" if verdict.problems else "ok"
+        click.echo(
+            f"{each}: {state}: {verdict.rows} rows in {verdict.segments} segments and {verdict.wal_files} WAL files"
+        )
+        damaged += bool(verdict.problems)
+    if damaged:
+        raise _Failed(f"{damaged} of {len(names)} data sources are damaged; what is lost is named above")
+
+
+@main.command()
+@click.argument("name")
+@click.argument("paths", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--url", envvar="SILTSTONE_URL", default="http://127.0.0.1:7181", show_default=True, help="Or SILTSTONE_URL."
+)
+@click.option("--token", envvar="SILTSTONE_TOKEN", required=True, help="Better given as SILTSTONE_TOKEN.")
+@click.option("--run-id", default="", help="Any text; the same rows under another run id are stored again.")
+def append(name: str, paths: tuple[str, ...], url: str, token: str, run_id: str) -> None:
+    """Send NDJSON files (or - for standard input), plain, gzip or zstd, and wait until every row is durable.
+
+    A cut-off append can be run again: what was stored the first time is not stored twice, for a day. To store
+    the same rows once more on purpose, give the run a --run-id.
+    """
+    from query.append import AppendFailed  # noqa: PLC0415
+    from query.append import append as send  # noqa: PLC0415
+    from query.batches import UnreadableInput  # noqa: PLC0415
+    from query.listing import progress_of  # noqa: PLC0415
+
+    try:
+        with progress_of(paths, sys.stderr) as on_progress:
+            done = send(list(paths), url=url, token=token, name=name, on_progress=on_progress, run_id=run_id)
+    except (AppendFailed, UnreadableInput) as error:
+        raise _Failed(str(error)) from error
+    retries = f", {done.retries} retries" if done.retries else ""
+    click.echo(
+        f"{done.rows_sent} rows sent: {done.successful_rows} stored, {done.quarantined_rows} quarantined "
+        f"({done.batches} batches{retries})"
+    )

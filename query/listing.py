@@ -1,0 +1,90 @@
+"""What `siltstone ls` and `siltstone files` print, and the progress bar of `append`. No DuckDB here."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from segments.disk import Disk
+from segments.filenames import DataDir, SourceDir, name_problem
+from segments.segment_file import read_facts
+from segments.snapshot import Rows, open_snapshot
+from segments.wal_reader import open_files
+
+_PLAIN_WIDTH = 200
+
+
+def source_names(disk: Disk, data: DataDir) -> list[str]:
+    """All sources of a data directory."""
+    if not disk.exists(data.sources):
+        return []
+    return [name for name in disk.listdir(data.sources) if name_problem(name) is None]
+
+
+def list_sources(disk: Disk, data: DataDir, stream: TextIO) -> None:
+    """One line a source."""
+    table = _table("name", "rows", "quarantined", "in WAL", "segments", "bytes")
+    for name in source_names(disk, data):
+        source = data.source(name)
+        snapshot = open_snapshot(disk, source)
+        size = sum(disk.size(path) for path in (*snapshot.rows.paths, *snapshot.quarantine.paths))
+        size += sum(file.size for file in open_files(disk, source))
+        waiting = snapshot.rows.tail.num_rows + snapshot.quarantine.tail.num_rows
+        table.add_row(
+            name,
+            str(_count(snapshot.rows)),
+            str(_count(snapshot.quarantine)),
+            str(waiting),
+            str(len(snapshot.rows.segments)),
+            str(size),
+        )
+    _print(table, stream)
+
+
+def list_files(disk: Disk, source: SourceDir, stream: TextIO) -> None:
+    """One line a file, oldest rows first."""
+    table = _table("file", "rows", "first LSN", "last LSN", "bytes")
+    snapshot = open_snapshot(disk, source)
+    for ref in (*snapshot.rows.segments, *snapshot.quarantine.segments):
+        rows = read_facts(ref).rows
+        name = str(ref.path.relative_to(source.path))
+        table.add_row(name, str(rows), str(ref.name.first_lsn), str(ref.name.last_lsn), str(disk.size(ref.path)))
+    for file in open_files(disk, source):
+        count = sum(frame.count for frame in file.frames)
+        last = file.bad_lsn - 1
+        table.add_row(f"wal/{file.name}", str(count), str(file.name.first_lsn), str(last), str(file.size))
+    _print(table, stream)
+
+
+@contextmanager
+def progress_of(paths: tuple[str, ...], stream: TextIO) -> Iterator[Callable[[int], None]]:
+    """A progress bar over the bytes of `paths` on a terminal, nothing elsewhere."""
+    if not stream.isatty():
+        yield lambda _: None
+        return
+    total = None if "-" in paths else sum(Path(path).stat().st_size for path in paths if Path(path).exists())
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(file=stream)) as progress:
+        task = progress.add_task("appending", total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _count(rows: Rows) -> int:
+    in_wal: int = rows.tail.num_rows
+    return sum(read_facts(ref).rows for ref in rows.segments) + in_wal
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="left" if name in ("name", "file") else "right", no_wrap=True)
+    return table
+
+
+def _print(table: Table, stream: TextIO) -> None:
+    console = Console(file=stream) if stream.isatty() else Console(file=stream, width=_PLAIN_WIDTH)
+    console.print(table)

@@ -1,0 +1,220 @@
+"""Arrow columns -> plain values that orjson writes without losing a digit, and their text for people.
+
+Conversion is by column, not by value: `to_pylist` on timestamps and decimals builds a Python object a cell, which costs
+more than all the rest of writing a row, and refuses nanoseconds.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+from typing import TypeVar
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+PLAIN_SCALES = range(7)
+"""Scales of decimals that Arrow never writes with an exponent."""
+_DAYS_IN_400_YEARS = 146_097
+_DAYS_BEFORE_1970 = 719_162
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_INFINITE = {32: (1 << 31) - 1, 64: (1 << 63) - 1}
+# C0 and C1 controls, line separators, and the marks that reorder or hide the text around them on a terminal
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_Child = TypeVar("_Child")
+_SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """The names, in order, with `_2`, `_3` behind those that stood before."""
+    given = list(names)
+    taken = set(given)
+    seen: set[str] = set()
+    unique = []
+    for name in given:
+        candidate, number = name, 2
+        while candidate in seen or (number > 2 and candidate in taken):
+            candidate, number = f"{name}_{number}", number + 1
+        seen.add(candidate)
+        unique.append(candidate)
+    return unique
+
+
+def plain_values(column: pa.Array) -> list[object]:
+    """One value a row: None, bool, int, float, str, list, dict, or an `orjson.Fragment` holding a decimal's digits."""
+    kind = column.type
+    if isinstance(kind, pa.UuidType):
+        return [None if value is None else str(value) for value in column.to_pylist()]
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain_values(column.storage)
+    if pa.types.is_dictionary(kind):
+        return plain_values(column.dictionary_decode())
+    if pa.types.is_nested(kind):
+        return _nested_values(column)
+    return _scalars(column)
+
+
+def as_text(value: object) -> str:
+    """A plain value other than None as it stands in a cell: text bare, NaN and infinity by name, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return orjson.dumps(value).decode()
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that could move a terminal's cursor, colour it, or reorder what it shows."""
+    return _UNPRINTABLE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    code = ord(character)
+    return _SHORT_ESCAPES.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def _scalars(column: pa.Array) -> list[object]:
+    kind = column.type
+    if pa.types.is_decimal(kind):
+        return [None if digits is None else orjson.Fragment(digits) for digits in _decimal_digits(column)]
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind) or pa.types.is_time(kind):
+        return list(_moment_texts(column))
+    if pa.types.is_interval(kind):
+        return [None if span is None else _interval_text(*span) for span in column.to_pylist()]
+    if _is_bytes(kind):
+        return [None if data is None else data.decode("utf-8", "backslashreplace") for data in column.to_pylist()]
+    if pa.types.is_floating(kind) and not pa.types.is_float64(kind):
+        # by way of text, or the float32 nearest to 0.1 becomes 0.10000000149011612
+        column = column.cast(pa.float32()).cast(pa.string()).cast(pa.float64())
+    elif pa.types.is_duration(kind):
+        column = column.cast(pa.int64())
+    values: list[object] = column.to_pylist()
+    return values
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    checks = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    return any(check(kind) for check in checks)
+
+
+def _decimal_digits(column: pa.Array) -> list[str | None]:
+    texts: list[str | None] = column.cast(pa.string()).to_pylist()
+    if column.type.scale in PLAIN_SCALES:
+        return texts
+    return [format(Decimal(text), "f") if text and "E" in text else text for text in texts]
+
+
+def _moment_texts(column: pa.Array) -> list[str | None]:
+    """Dates, times and timestamps; a fraction has all digits of the column's unit, or is left out when it is zero."""
+    kind = column.type
+    zone = ""
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        column, zone = column.cast(pa.timestamp(kind.unit)), "+00:00"
+    elif pa.types.is_date64(kind):
+        column = column.cast(pa.date32())
+    formatted = column.cast(pa.string())
+    if not pa.types.is_date(kind) and kind.unit != "s":
+        formatted = pc.replace_substring_regex(formatted, r"\.0+$", "")
+    texts: list[str | None] = formatted.to_pylist()
+    if pc.any(pc.starts_with(formatted, "<")).as_py():
+        unit = _PER_SECOND[kind.unit] if pa.types.is_timestamp(kind) else None
+        counts = column.cast(pa.int32() if unit is None else pa.int64()).to_pylist()
+        texts = [
+            _far_moment(count, unit) if text is not None and text.startswith("<") else text
+            for text, count in zip(texts, counts, strict=True)
+        ]
+    if zone:
+        texts = [text if text is None or text.endswith("infinity") else text + zone for text in texts]
+    return texts
+
+
+def _far_moment(count: int, per_second: int | None) -> str:
+    """Days since 1970, or units of a second, beyond the years that Arrow formats.
+
+    Such years are what milliseconds look like when taken for seconds, so people do meet them.
+    """
+    if abs(count) == _INFINITE[32 if per_second is None else 64]:
+        return "infinity" if count > 0 else "-infinity"
+    if per_second is None:
+        return _far_date(count)
+    seconds, fraction = divmod(count, per_second)
+    days, second = divmod(seconds, 86_400)
+    clock = f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
+    digits = len(str(per_second)) - 1
+    return f"{_far_date(days)} {clock}" + (f".{fraction:0{digits}}" if fraction else "")
+
+
+def _far_date(days: int) -> str:
+    cycles, day = divmod(days + _DAYS_BEFORE_1970, _DAYS_IN_400_YEARS)
+    near = date.fromordinal(day + 1)
+    return f"{near.year + 400 * cycles:04}-{near.month:02}-{near.day:02}"
+
+
+def _interval_text(months: int, days: int, nanoseconds: int) -> str:
+    """As DuckDB writes and reads it: `1 year 2 months 3 days 04:05:06.5`."""
+    years = int(months / 12)
+    named = {"year": years, "month": months - 12 * years, "day": days}
+    parts = [f"{count} {unit}" + ("" if abs(count) == 1 else "s") for unit, count in named.items() if count]
+    seconds, fraction = divmod(abs(nanoseconds), 1_000_000_000)
+    if nanoseconds or not parts:
+        clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        tail = f".{fraction:09}".rstrip("0") if fraction else ""
+        parts.append(("-" if nanoseconds < 0 else "") + clock + tail)
+    return " ".join(parts)
+
+
+def _nested_values(column: pa.Array) -> list[object]:
+    kind = column.type
+    if pa.types.is_struct(kind):
+        return _structs(column)
+    if pa.types.is_union(kind):
+        return _members(column)
+    if pa.types.is_map(kind):
+        keys = ["" if key is None else as_text(key) for key in _children(column, column.keys)]
+        entries = list(zip(keys, _children(column, column.items), strict=True))
+        return [None if pairs is None else dict(pairs) for pairs in _by_row(column, entries)]
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        # fixed-size lists and list views address their children each in its own way; this one is the common way
+        column = column.cast(pa.large_list(kind.value_type))
+    return list(_by_row(column, _children(column, column.values)))
+
+
+def _structs(column: pa.Array) -> list[object]:
+    names = unique_names(field.name for field in column.type)
+    if not names:
+        return [{} if valid else None for valid in column.is_valid().to_pylist()]
+    rows = zip(*(plain_values(column.field(index)) for index in range(len(names))), strict=True)
+    valid = column.is_valid().to_pylist()
+    return [dict(zip(names, row, strict=True)) if there else None for row, there in zip(rows, valid, strict=True)]
+
+
+def _members(column: pa.Array) -> list[object]:
+    """The value of whichever member of a union each row has."""
+    positions = {code: position for position, code in enumerate(column.type.type_codes)}
+    children = [plain_values(column.field(position)) for position in positions.values()]
+    codes = column.type_codes.to_pylist()
+    sparse = column.type.mode == "sparse"
+    rows: Iterable[int] = range(len(column)) if sparse else column.offsets.to_pylist()
+    return [children[positions[code]][row] for code, row in zip(codes, rows, strict=True)]
+
+
+def _children(column: pa.Array, children: pa.Array) -> list[object]:
+    """The part of a list's or map's children that belongs to `column`, which may be a slice of a longer one."""
+    if len(column) == 0:
+        return []
+    offsets = column.offsets
+    first, last = offsets[0].as_py(), offsets[-1].as_py()
+    return plain_values(children.slice(first, last - first))
+
+
+def _by_row(column: pa.Array, children: list[_Child]) -> list[list[_Child] | None]:
+    offsets = column.offsets.to_pylist() if children else [0] * (len(column) + 1)
+    return [
+        children[start - offsets[0] : stop - offsets[0]] if valid else None
+        for start, stop, valid in zip(offsets, offsets[1:], column.is_valid().to_pylist(), strict=False)
+    ]

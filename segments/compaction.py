@@ -1,0 +1,98 @@
+"""Sealed WAL files -> segments -> the WAL files deleted, so that a crash anywhere neither loses nor doubles a row.
+
+For each run of files: the quarantine segment is published first and the rows segment second; the rename of the rows
+segment is the commit point for both. Only then does applied.json move, and only then do WAL files go. Runs in a process
+of its own; at most one for a source, and none without the lock of the data directory.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import pyarrow as pa
+
+from segments.batches import declared_schema, frame_keys, quarantine_batches, row_batches
+from segments.disk import Disk
+from segments.filenames import Lsn, SourceDir, WalName
+from segments.manifest import SegmentRef, read_manifest, remove_leftovers, write_applied
+from segments.segment_file import Span, write_segment
+from segments.wal_reader import WalFile, assemble, open_files
+
+RUN_BYTES_MAX = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """`published`: every LSN up to here is in a segment."""
+
+    published: Lsn
+    rows: int
+    segments: tuple[SegmentRef, ...]
+
+
+def compact(disk: Disk, source: SourceDir, *, through: Lsn) -> Compacted:
+    """Move every row up to `through` from the WAL into segments; files with rows beyond it are not touched.
+
+    `through` is a durable LSN at which a file ends. Raises Corruption before anything is changed when the source is
+    damaged, and OSError when the disk refuses; both leave the source as it was or a step further, never worse.
+    """
+    manifest = read_manifest(disk, source)
+    for corruption in manifest.damage:
+        raise corruption
+    remove_leftovers(disk, manifest)
+    files = [file for file in open_files(disk, source) if file.name.first_lsn <= through]
+    log = assemble(files, manifest.published)
+    for corruption in log.damage:
+        raise corruption
+    published, rows = manifest.published, 0
+    segments: list[SegmentRef] = []
+    for run in _runs(log.files):
+        segment = _compact_run(disk, source, run, first=Lsn(published + 1))
+        segments.append(segment)
+        rows += segment.name.last_lsn - segment.name.first_lsn + 1
+        published = segment.name.last_lsn
+    if published > manifest.published or segments:
+        write_applied(disk, source, published)
+    _remove_covered(disk, source, published, through)
+    return Compacted(published, rows, tuple(segments))
+
+
+def _runs(files: tuple[WalFile, ...]) -> Iterator[list[WalFile]]:
+    """Neighbouring files of one day and one schema, up to a size that fits in memory."""
+    filled = [file for file in files if file.frames]
+    for _, same in groupby(filled, key=lambda file: (file.header.day, declared_schema(file)) if file.header else None):
+        run: list[WalFile] = []
+        for file in same:
+            if run and sum(f.size for f in run) + file.size > RUN_BYTES_MAX:
+                yield run
+                run = []
+            run.append(file)
+        yield run
+
+
+def _compact_run(disk: Disk, source: SourceDir, run: list[WalFile], *, first: Lsn) -> SegmentRef:
+    schema = declared_schema(run[0])
+    assert run[0].header is not None
+    day = run[0].header.day
+    frames = [frame for file in run for frame in file.frames]
+    last = frames[-1].last_lsn
+    assert frames[0].first_lsn == first, (frames[0].first_lsn, first)
+    rows = pa.Table.from_batches([batch for file in run for batch in row_batches(file)], schema.arrow)
+    if schema.sorting_key:
+        rows = rows.sort_by([(name, "ascending") for name in schema.sorting_key])
+    quarantine = pa.Table.from_batches([b for file in run for b in quarantine_batches(file)], schema.quarantine)
+    assert rows.num_rows + quarantine.num_rows == last - first + 1
+    span = Span(day, schema, first, last, quarantine.num_rows, frame_keys(frames))
+    if quarantine.num_rows:
+        write_segment(disk, source, "quarantine", quarantine, span)
+    return write_segment(disk, source, "rows", rows, span)
+
+
+def _remove_covered(disk: Disk, source: SourceDir, published: Lsn, through: Lsn) -> None:
+    """Delete the files whose rows are all published, oldest first. Files beyond `through` may still be written."""
+    names = sorted(name for name in map(WalName.parse, disk.listdir(source.wal)) if name)
+    covered = [name for name in names if name.first_lsn <= through]
+    if published < through:
+        return
+    for name in covered:
+        disk.unlink(source.wal / str(name))

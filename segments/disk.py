@@ -1,0 +1,125 @@
+"""The one seam to the file system: every call whose order or failure matters for durability.
+
+Other modules of the package take a `Disk` and never call `os` for files themselves, so that tests can put a disk
+underneath that fails, records or forgets what was not synced.
+"""
+
+import fcntl
+import mmap
+import os
+from pathlib import Path
+
+from segments.errors import DataDirLocked
+
+
+class Disk:
+    """The real file system. All methods raise OSError as the kernel reports it."""
+
+    def create(self, path: Path) -> int:
+        """Create a file that must not exist and return a descriptor open for writing."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+
+    def pwrite(self, descriptor: int, data: bytes, offset: int) -> None:
+        """Write all of `data` at `offset`; a short write is continued."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(descriptor, view, offset)
+            view, offset = view[written:], offset + written
+
+    def sync(self, descriptor: int) -> None:
+        """Return once the file's data is on stable storage. A failure is final: never sync the same file again."""
+        os.fdatasync(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        os.close(descriptor)
+
+    def sync_dir(self, path: Path) -> None:
+        """Return once the directory's entries (creations, renames, removals) are on stable storage."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def sync_path(self, path: Path) -> None:
+        """Sync a file through a descriptor of our own, then forget its cached pages.
+
+        After a failed sync of an earlier process the page cache may hold bytes that the device never took, marked
+        clean; only a read from the device tells the truth (DURABILITY §0.2).
+        """
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+    def map_synced(self, path: Path) -> memoryview:
+        """The file as it is now, synced through our own descriptor and memory-mapped; empty for an empty file.
+
+        The size is taken before the sync, so that the view holds nothing that a power cut could still take back.
+        """
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(descriptor).st_size
+            os.fdatasync(descriptor)
+            if size == 0:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ))
+        finally:
+            os.close(descriptor)
+
+    def read(self, path: Path) -> bytes:
+        return path.read_bytes()
+
+    def size(self, path: Path) -> int:
+        return path.stat().st_size
+
+    def listdir(self, path: Path) -> list[str]:
+        """Names in the directory, sorted."""
+        return sorted(os.listdir(path))
+
+    def exists(self, path: Path) -> bool:
+        return path.exists()
+
+    def mkdir(self, path: Path) -> None:
+        path.mkdir(mode=0o750)
+
+    def rename(self, old: Path, new: Path) -> None:
+        os.rename(old, new)
+
+    def unlink(self, path: Path) -> None:
+        path.unlink()
+
+    def rmdir(self, path: Path) -> None:
+        path.rmdir()
+
+    def lock(self, path: Path) -> int:
+        """Take the lock file for the life of the returned descriptor; raises DataDirLocked when another has it."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise DataDirLocked(
+                "another siltstoned owns this data directory; stop it, or give this one its own --data", path=path
+            ) from None
+        return descriptor
+
+
+def publish(disk: Disk, path: Path, data: bytes) -> None:
+    """Put a whole file at `path`, replacing any other, durable when this returns; readers see the old or the new.
+
+    On failure the target is untouched, or already the new one with its directory entry not known durable.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    if disk.exists(temporary):
+        disk.unlink(temporary)
+    descriptor = disk.create(temporary)
+    try:
+        disk.pwrite(descriptor, data, 0)
+        disk.sync(descriptor)
+    finally:
+        disk.close(descriptor)
+    disk.rename(temporary, path)
+    disk.sync_dir(path.parent)

@@ -1,0 +1,49 @@
+"""Everything that this package raises on purpose; any other exception is a bug."""
+
+from pathlib import Path
+
+
+class StorageError(Exception):
+    """The root: a sentence for a person, and the file it is about."""
+
+    def __init__(self, message: str, *, path: Path | None = None, offset: int | None = None) -> None:
+        where = "" if path is None else f" ({path}" + ("" if offset is None else f", byte {offset}") + ")"
+        super().__init__(message + where)
+        self.path = path
+        self.offset = offset
+
+
+class Corruption(StorageError):
+    """Bytes that were once known good fail a check. Never a torn tail, which is expected after a crash."""
+
+
+class UnsupportedFormat(StorageError):
+    """Written by a newer Siltstone than this one."""
+
+
+class WriteFailed(StorageError):
+    """The group is not known to be stored; the file it went to is dead. Retrying later may succeed."""
+
+
+class SourceDamaged(StorageError):
+    """The source holds corruption and takes no writes until it is repaired."""
+
+
+class DataDirLocked(StorageError):
+    """Another process owns the data directory."""
+
+
+class UnknownSource(StorageError):
+    """No data source has that name."""
+
+
+class SchemaError(StorageError):
+    """A schema, type or datafile that can't be understood or can't be made."""
+
+
+class BodyRejected(StorageError):
+    """A request body holds no JSON object, or nothing from which a schema can be inferred."""
+
+
+class KeyReused(StorageError):
+    """An idempotency key was used before, with another body."""

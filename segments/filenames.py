@@ -1,0 +1,131 @@
+"""Every name on disk, built and parsed in one place (DESIGN §3)."""
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal, NewType, Self
+
+Lsn = NewType("Lsn", int)
+Kind = Literal["rows", "quarantine"]
+
+NAME_MAX = 128
+_SOURCE_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{NAME_MAX - 1}}}")
+_WAL_NAME = re.compile(r"(\d{10})-(\d{20})\.wal")
+_SEGMENT_NAME = re.compile(r"(\d{20})-(\d{20})-([0-9a-f]{8})\.parquet")
+_DAY_NAME = re.compile(r"ingested=(\d{4}-\d{2}-\d{2})")
+
+
+def name_problem(name: str) -> str | None:
+    """Why `name` can't be a data source's name, as half a sentence; None when it can."""
+    if not name:
+        return "is empty"
+    if len(name) > NAME_MAX:
+        return f"is longer than {NAME_MAX} characters"
+    if not _SOURCE_NAME.fullmatch(name):
+        return "must be letters, digits and underscores, and must not start with a digit"
+    if name.lower().endswith("_quarantine"):
+        return "must not end in _quarantine, which names the rows that did not fit"
+    return None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WalName:
+    epoch: int
+    first_lsn: Lsn
+
+    def __str__(self) -> str:
+        return f"{self.epoch:010d}-{self.first_lsn:020d}.wal"
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """The value of a WAL file's name; None for any other name."""
+        match = _WAL_NAME.fullmatch(name)
+        return cls(int(match[1]), Lsn(int(match[2]))) if match else None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SegmentName:
+    first_lsn: Lsn
+    last_lsn: Lsn
+    crc32c: int
+
+    def __str__(self) -> str:
+        return f"{self.first_lsn:020d}-{self.last_lsn:020d}-{self.crc32c:08x}.parquet"
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """The value of a segment's name; None for any other name."""
+        match = _SEGMENT_NAME.fullmatch(name)
+        return cls(Lsn(int(match[1])), Lsn(int(match[2])), int(match[3], 16)) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """The directory one daemon owns."""
+
+    path: Path
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "LOCK"
+
+    @property
+    def format(self) -> Path:
+        return self.path / "siltstone.json"
+
+    @property
+    def tokens(self) -> Path:
+        return self.path / "tokens.json"
+
+    @property
+    def admin_token(self) -> Path:
+        return self.path / "admin.token"
+
+    @property
+    def sources(self) -> Path:
+        return self.path / "sources"
+
+    def source(self, name: str) -> "SourceDir":
+        assert name_problem(name) is None, name
+        return SourceDir(self.sources / name)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDir:
+    """The directory of one data source; only its ingest actor and the compactor write in it."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def identity(self) -> Path:
+        return self.path / "source.json"
+
+    @property
+    def schema(self) -> Path:
+        return self.path / "schema.datasource"
+
+    @property
+    def applied(self) -> Path:
+        return self.path / "applied.json"
+
+    @property
+    def wal(self) -> Path:
+        return self.path / "wal"
+
+    def kind(self, kind: Kind) -> Path:
+        """`rows/` or `quarantine/`."""
+        return self.path / kind
+
+    def day(self, kind: Kind, day: date) -> Path:
+        return self.path / kind / f"ingested={day.isoformat()}"
+
+
+def parse_day(name: str) -> date | None:
+    """The date of a day directory's name; None for any other name."""
+    match = _DAY_NAME.fullmatch(name)
+    return date.fromisoformat(match[1]) if match else None

@@ -1,0 +1,74 @@
+"""Idempotency keys: what was answered to a key, so that a request sent again adds nothing twice.
+
+Keys travel in the notes of the frame that holds their rows, and from there into the metadata of the segment, so that
+they are exactly as durable as the rows. They are kept for a day, and at most KEYS_MAX of them for a source.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+
+import orjson
+
+from segments.errors import KeyReused
+
+KEYS_MAX = 1_000_000
+KEPT_S = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """`scope` keeps one sender's keys from another's; `fingerprint` is of the body; `first_lsn` is 0 until committed."""
+
+    scope: str
+    key: str
+    fingerprint: str
+    at_s: int
+    successful: int = 0
+    quarantined: int = 0
+    last_lsn: int = 0
+
+
+def encode_keys(keys: Iterable[Key]) -> bytes:
+    """The notes of a frame, or the metadata of a segment; empty for no keys."""
+    rows = [astuple(key) for key in keys]
+    return orjson.dumps(rows) if rows else b""
+
+
+def decode_keys(data: bytes) -> tuple[Key, ...]:
+    return tuple(Key(*row) for row in orjson.loads(data)) if data else ()
+
+
+class KeyWindow:
+    """The keys of one source that are still remembered, oldest first."""
+
+    def __init__(self) -> None:
+        self._keys: OrderedDict[tuple[str, str], Key] = OrderedDict()
+
+    def add(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._keys[key.scope, key.key] = key
+            if len(self._keys) > KEYS_MAX:
+                self._keys.popitem(last=False)
+
+    def forget_after(self, lsn: int) -> None:
+        """Drop the keys whose rows were voided: a retry must store them anew."""
+        while self._keys and next(reversed(self._keys.values())).last_lsn > lsn:
+            self._keys.popitem()
+
+    def knows(self, key: Key) -> bool:
+        """Whether a request with this key was stored within the time that keys are kept."""
+        self._expire(key.at_s)
+        return (key.scope, key.key) in self._keys
+
+    def find(self, key: Key) -> Key | None:
+        """What was answered to this key, if it is remembered. Raises KeyReused when its body was another."""
+        self._expire(key.at_s)
+        known = self._keys.get((key.scope, key.key))
+        if known is not None and known.fingerprint != key.fingerprint:
+            raise KeyReused("this Idempotency-Key was used with another body; use a new key for a new request")
+        return known
+
+    def _expire(self, now_s: int) -> None:
+        while self._keys and next(iter(self._keys.values())).at_s < now_s - KEPT_S:
+            self._keys.popitem(last=False)

@@ -1,0 +1,106 @@
+"""Which segments a source has. The directory is the manifest: a segment's name says which LSNs it holds (DESIGN §3)."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import google_crc32c
+import orjson
+
+from segments.disk import Disk, publish
+from segments.errors import Corruption
+from segments.filenames import Kind, Lsn, SegmentName, SourceDir, parse_day
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRef:
+    path: Path
+    name: SegmentName
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The published segments in LSN order, files a crash left over, and what is missing."""
+
+    rows: tuple[SegmentRef, ...]
+    quarantine: tuple[SegmentRef, ...]
+    leftovers: tuple[Path, ...]
+    damage: tuple[Corruption, ...]
+    published: Lsn
+
+
+def read_manifest(disk: Disk, source: SourceDir) -> Manifest:
+    """List the segments. What the rows files and applied.json agree on is published; damage is reported, not raised."""
+    rows, leftovers = _list(disk, source, "rows")
+    quarantine, more = _list(disk, source, "quarantine")
+    damage: list[Corruption] = []
+    last = Lsn(0)
+    for ref in rows:
+        if ref.name.first_lsn != last + 1:
+            damage.append(
+                Corruption(
+                    f"the segment before this one is missing: LSNs {last + 1} to {ref.name.first_lsn - 1}"
+                    if ref.name.first_lsn > last
+                    else "the segment overlaps the one before it",
+                    path=ref.path,
+                )
+            )
+        last = max(last, ref.name.last_lsn)
+    try:
+        applied = read_applied(disk, source)
+    except Corruption as error:
+        damage.append(error)
+        applied = last
+    if applied > last:
+        damage.append(Corruption(f"the segments of LSNs {last + 1} to {applied} are missing", path=source.kind("rows")))
+    beyond = [ref for ref in quarantine if ref.name.last_lsn > last]
+    return Manifest(
+        tuple(rows),
+        tuple(ref for ref in quarantine if ref.name.last_lsn <= last),
+        (*leftovers, *more, *(ref.path for ref in beyond)),
+        tuple(damage),
+        Lsn(max(applied, last)),
+    )
+
+
+def _list(disk: Disk, source: SourceDir, kind: Kind) -> tuple[list[SegmentRef], list[Path]]:
+    refs, leftovers = [], []
+    for day_name in disk.listdir(source.kind(kind)):
+        day = parse_day(day_name)
+        if day is None:
+            continue
+        for file_name in disk.listdir(source.day(kind, day)):
+            name = SegmentName.parse(file_name)
+            path = source.day(kind, day) / file_name
+            if name is not None:
+                refs.append(SegmentRef(path, name, day))
+            elif file_name.endswith(".tmp"):
+                leftovers.append(path)
+    return sorted(refs, key=lambda ref: ref.name), leftovers
+
+
+def remove_leftovers(disk: Disk, manifest: Manifest) -> None:
+    """Delete what a cut-short publication left. Only the compactor, and recovery before it, may."""
+    for path in manifest.leftovers:
+        disk.unlink(path)
+
+
+def read_applied(disk: Disk, source: SourceDir) -> Lsn:
+    """The LSN up to which the WAL is no longer needed. Raises Corruption when the file does not check."""
+    try:
+        document = orjson.loads(disk.read(source.applied))
+        applied = document["applied_lsn"]
+        if document["crc32c"] == _crc(applied):
+            return Lsn(applied)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Corruption(f"applied.json can't be read: {error}", path=source.applied) from error
+    raise Corruption("the checksum of applied.json does not match", path=source.applied)
+
+
+def write_applied(disk: Disk, source: SourceDir, applied: Lsn) -> None:
+    publish(disk, source.applied, orjson.dumps({"applied_lsn": applied, "crc32c": _crc(applied)}) + b"\n")
+
+
+def _crc(applied: int) -> str:
+    return f"{google_crc32c.value(str(applied).encode()):08x}"

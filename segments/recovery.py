@@ -1,0 +1,112 @@
+"""From a directory as a crash left it to a writer that is safe to use, and the birth of new sources."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import orjson
+
+from segments.batches import frame_keys
+from segments.datafile import parse_datafile, print_datafile
+from segments.disk import Disk, publish
+from segments.errors import Corruption, SchemaError, UnknownSource
+from segments.filenames import DataDir, Lsn, SourceDir
+from segments.frame import BadBytes
+from segments.keys import KEPT_S, KeyWindow
+from segments.manifest import read_manifest, remove_leftovers, write_applied
+from segments.schema import Schema
+from segments.segment_file import read_facts
+from segments.source_log import Identity, SourceLog, Start
+from segments.wal_reader import assemble, open_files
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A writer, and what recovery stepped over: tails of writes that nobody was told about."""
+
+    log: SourceLog
+    torn: tuple[tuple[Path, BadBytes], ...]
+
+
+def create_source(disk: Disk, data: DataDir, name: str, schema: Schema, *, source_id: bytes, now: datetime) -> None:
+    """Make a source's directory, whole and durable under its name when this returns. It must not exist."""
+    final = data.source(name)
+    building = SourceDir(data.sources / f".{name}.new")
+    for directory in (building.path, building.wal, building.kind("rows"), building.kind("quarantine")):
+        disk.mkdir(directory)
+    identity = {"id": f"t_{source_id.hex()}", "created_at": now.strftime("%Y-%m-%d %H:%M:%S.%f")}
+    publish(disk, building.identity, orjson.dumps(identity) + b"\n")
+    publish(disk, building.schema, print_datafile(schema).encode())
+    write_applied(disk, building, Lsn(0))
+    disk.rename(building.path, final.path)
+    disk.sync_dir(data.sources)
+
+
+def remove_unborn(disk: Disk, data: DataDir) -> None:
+    """Delete sources whose creation a crash cut short. Only the owner of the data directory may."""
+    for name in disk.listdir(data.sources):
+        if name.startswith(".") and name.endswith(".new"):
+            _remove_tree(disk, data.sources / name)
+
+
+def _remove_tree(disk: Disk, path: Path) -> None:
+    for name in disk.listdir(path):
+        child = path / name
+        if child.is_dir():
+            _remove_tree(disk, child)
+        else:
+            disk.unlink(child)
+    disk.rmdir(path)
+
+
+def load_identity(disk: Disk, source: SourceDir) -> Identity:
+    """Raises Corruption."""
+    try:
+        document = orjson.loads(disk.read(source.identity))
+        return Identity(bytes.fromhex(document["id"].removeprefix("t_")), document["created_at"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Corruption(f"source.json can't be read: {error}", path=source.identity) from error
+
+
+def load_schema(disk: Disk, source: SourceDir) -> Schema:
+    """Raises UnknownSource, or Corruption when the datafile can't be understood."""
+    try:
+        return parse_datafile(disk.read(source.schema).decode())
+    except FileNotFoundError:
+        raise UnknownSource(f"there is no data source {source.name}") from None
+    except (OSError, UnicodeDecodeError, SchemaError) as error:
+        raise Corruption(f"the schema can't be read: {error}", path=source.schema) from error
+
+
+def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
+    """Read back what is known to be on the device and make a writer that continues after it.
+
+    Writes nothing but the removal of leftovers; the writer starts a file of its own with its first commit. Damage does
+    not raise: the writer refuses to write, and readers get every row that checks. Raises Corruption when even the
+    schema or the identity is lost.
+    """
+    schema = load_schema(disk, source)
+    identity = load_identity(disk, source)
+    for directory in (source.kind("rows"), source.kind("quarantine"), source.wal):
+        disk.sync_dir(directory)
+    for name in disk.listdir(source.wal):
+        disk.sync_path(source.wal / name)
+    manifest = read_manifest(disk, source)
+    remove_leftovers(disk, manifest)
+    for directory in (source.path, source.wal):
+        for name in disk.listdir(directory):
+            if name.endswith(".tmp"):
+                disk.unlink(directory / name)
+    log = assemble(open_files(disk, source), manifest.published)
+    keys = KeyWindow()
+    damage = [*manifest.damage, *log.damage]
+    oldest_day = (now - timedelta(seconds=KEPT_S)).date()
+    for ref in manifest.rows:
+        if ref.day >= oldest_day:
+            try:
+                keys.add(read_facts(ref).keys)
+            except Corruption as error:
+                damage.append(error)
+    keys.add(frame_keys(frame for file in log.files for frame in file.frames))
+    start = Start(log.last_lsn, log.epoch + 1, manifest.published, keys, tuple(damage))
+    return Recovered(SourceLog(disk, source, identity, schema, start), log.torn)

@@ -1,0 +1,95 @@
+"""One Parquet segment: encoded in memory, checked, published through the seam (DESIGN §3)."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import google_crc32c
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segments.datafile import print_datafile
+from segments.disk import Disk, publish
+from segments.errors import Corruption
+from segments.filenames import Kind, Lsn, SegmentName, SourceDir
+from segments.keys import Key, decode_keys, encode_keys
+from segments.manifest import SegmentRef
+from segments.schema import Schema
+
+ROW_GROUP_ROWS = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a segment's metadata says beside its schema."""
+
+    rows: int
+    quarantined_rows: int
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a segment covers: LSNs, both ends included, of one day and one schema.
+
+    `quarantined_rows` is how many of them are in quarantine, for either kind of segment.
+    """
+
+    day: date
+    schema: Schema
+    first_lsn: Lsn
+    last_lsn: Lsn
+    quarantined_rows: int
+    keys: tuple[Key, ...]
+
+
+def write_segment(disk: Disk, source: SourceDir, kind: Kind, table: pa.Table, span: Span) -> SegmentRef:
+    """Publish `table` as the segment of `span`; durable, and in the directory, when this returns."""
+    facts = {
+        "siltstone.datafile": print_datafile(span.schema),
+        "siltstone.first_lsn": str(span.first_lsn),
+        "siltstone.last_lsn": str(span.last_lsn),
+        "siltstone.quarantined_rows": str(span.quarantined_rows),
+        "siltstone.keys": encode_keys(span.keys) if kind == "rows" else b"",
+    }
+    sink = pa.BufferOutputStream()
+    # pyarrow never syncs a path it writes and removes it on failure, so it only gets memory to write to.
+    pq.write_table(
+        table.replace_schema_metadata(facts),
+        sink,
+        compression="zstd",
+        row_group_size=ROW_GROUP_ROWS,
+        write_page_checksum=True,
+        version="2.6",
+        store_schema=True,
+    )
+    data = sink.getvalue()
+    assert pq.read_metadata(pa.BufferReader(data)).num_rows == table.num_rows
+    name = SegmentName(span.first_lsn, span.last_lsn, google_crc32c.value(data.to_pybytes()))
+    directory = source.day(kind, span.day)
+    if not disk.exists(directory):
+        disk.mkdir(directory)
+        disk.sync_dir(directory.parent)
+    ref = SegmentRef(directory / str(name), name, span.day)
+    publish(disk, ref.path, data.to_pybytes())
+    return ref
+
+
+def read_facts(ref: SegmentRef) -> Facts:
+    """The footer of a segment. Raises Corruption when there is none that can be read."""
+    try:
+        metadata = pq.read_metadata(ref.path)
+        pairs = metadata.metadata
+        said = int(pairs[b"siltstone.first_lsn"]), int(pairs[b"siltstone.last_lsn"])
+        if said != (ref.name.first_lsn, ref.name.last_lsn):
+            raise Corruption(f"the segment holds LSNs {said[0]} to {said[1]}, its name says others", path=ref.path)
+        return Facts(
+            metadata.num_rows, int(pairs[b"siltstone.quarantined_rows"]), decode_keys(pairs[b"siltstone.keys"])
+        )
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise Corruption(f"the segment's footer can't be read: {error}", path=ref.path) from error
+
+
+def check_segment(disk: Disk, ref: SegmentRef) -> None:
+    """Compare the whole file with the checksum in its name. Raises Corruption."""
+    if google_crc32c.value(disk.read(ref.path)) != ref.name.crc32c:
+        raise Corruption("the segment's bytes do not match the checksum in its name", path=ref.path)

@@ -1,0 +1,76 @@
+"""A consistent read of one source, in the daemon's process or any other, while it is written and compacted.
+
+Order is everything here: the WAL is opened first and the segments are listed second, so a row that moves from one to the
+other in between is seen in the segments and skipped in the WAL. Every WAL file is synced through our own descriptor and
+read to the size it had before, so nothing is shown that a power cut could still take back.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from segments.batches import quarantine_batches, row_batches
+from segments.disk import Disk
+from segments.errors import Corruption
+from segments.filenames import Kind, Lsn, SourceDir
+from segments.manifest import SegmentRef, read_manifest
+from segments.recovery import load_schema
+from segments.schema import Schema
+from segments.wal_reader import assemble, open_files
+
+ATTEMPTS_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of one kind: segments, then what the WAL holds beyond them."""
+
+    arrow: pa.Schema
+    segments: tuple[SegmentRef, ...]
+    tail: pa.Table
+
+    @property
+    def paths(self) -> list[Path]:
+        return [ref.path for ref in self.segments]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that was stored when it was taken. `damage` names what is lost; the rows are all that check."""
+
+    name: str
+    schema: Schema
+    rows: Rows
+    quarantine: Rows
+    published: Lsn
+    last_lsn: Lsn
+    damage: tuple[Corruption, ...]
+
+    def of(self, kind: Kind) -> Rows:
+        return self.rows if kind == "rows" else self.quarantine
+
+
+def open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
+    """Take a snapshot. Raises UnknownSource, or Corruption when the schema itself can't be read."""
+    for _ in range(ATTEMPTS_MAX):
+        schema = load_schema(disk, source)
+        try:
+            files = open_files(disk, source)
+            manifest = read_manifest(disk, source)
+        except FileNotFoundError:
+            # A WAL file was compacted away, or a day swapped, between listing and opening.
+            continue
+        log = assemble(files, manifest.published)
+        rows = [batch for file in log.files if file.frames for batch in row_batches(file)]
+        quarantined = [batch for file in log.files if file.frames for batch in quarantine_batches(file)]
+        return Snapshot(
+            source.name,
+            schema,
+            Rows(schema.arrow, manifest.rows, pa.Table.from_batches(rows, schema.arrow)),
+            Rows(schema.quarantine, manifest.quarantine, pa.Table.from_batches(quarantined, schema.quarantine)),
+            manifest.published,
+            log.last_lsn,
+            (*manifest.damage, *log.damage),
+        )
+    raise Corruption("the WAL changes faster than it can be opened, or a file in it can't be", path=source.wal)

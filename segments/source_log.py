@@ -1,0 +1,239 @@
+"""The write side of one source: group commits into WAL files, epochs, sealing. Synchronous; one owner at a time.
+
+What is promised when `commit(..., durably=True)` returns: the rows survive a power cut. When it raises WriteFailed
+nothing is known about them, the file they went to is dead, and the next commit starts a new epoch at the first LSN that
+is not durable, which voids whatever the dead file holds from there on (DESIGN §3).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Self
+
+import pyarrow as pa
+
+from segments.batches import DATAFILE_KEY
+from segments.datafile import print_datafile
+from segments.decode import Counts, Decoded, decode_group, quarantine_batch
+from segments.disk import Disk
+from segments.errors import Corruption, KeyReused, SourceDamaged, WriteFailed
+from segments.filenames import Lsn, SourceDir
+from segments.frame import FileHeader
+from segments.keys import Key, KeyWindow, encode_keys
+from segments.lines import Events
+from segments.schema import Schema
+from segments.wal_writer import WalWriter
+
+SEAL_BYTES = 64 * 1024 * 1024
+"""A WAL file this large is sealed: recovery and compaction handle one file at a time in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What stays the same through renames: the id that clients see as `t_` and 32 hex digits."""
+
+    id: bytes
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One request in a group: its rows, decoded or not yet, and its idempotency key if it has one."""
+
+    body: Events | Decoded
+    key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of one request of a group. `last_lsn` is 0 when it had no rows."""
+
+    counts: Counts
+    last_lsn: Lsn
+
+    @classmethod
+    def none(cls) -> Self:
+        """The answer to a request without rows."""
+        return cls(Counts(0, 0), Lsn(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a writer begins, as recovery found it. Everything up to `last_lsn` is durable."""
+
+    last_lsn: Lsn
+    epoch: int
+    published: Lsn
+    keys: KeyWindow
+    damage: tuple[Corruption, ...]
+
+
+class SourceLog:
+    """The one writer of a source's WAL, from what recovery found."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        source: SourceDir,
+        identity: Identity,
+        schema: Schema,
+        start: Start,
+    ) -> None:
+        self._disk = disk
+        self._writer: WalWriter | None = None
+        self._day = date.min
+        self.source = source
+        self.identity = identity
+        self.schema = schema
+        self.epoch = start.epoch
+        self.published = start.published
+        self.appended_lsn = start.last_lsn
+        self.durable_lsn = start.last_lsn
+        self.keys = start.keys
+        self.damage = start.damage
+        self.unsealed_since: datetime | None = None
+        self._wal_schema = schema.arrow.with_metadata({DATAFILE_KEY: print_datafile(schema).encode()})
+
+    @property
+    def sealed_lsn(self) -> Lsn:
+        """Every row up to here is durable in files that no one writes any more."""
+        return self.durable_lsn if self._writer is None else Lsn(self._writer.header.first_lsn - 1)
+
+    @property
+    def is_synced(self) -> bool:
+        return self.durable_lsn == self.appended_lsn
+
+    def commit(self, group: Sequence[Write], now: datetime, *, durably: bool) -> tuple[Committed | KeyReused, ...]:
+        """Write one frame with all rows of the group, and sync it if `durably`. `now` is UTC.
+
+        A request whose key is remembered adds nothing and gets the first answer again. Raises WriteFailed (nothing
+        known to be stored, a retry may succeed) or SourceDamaged (nothing stored).
+        """
+        if self.damage:
+            raise SourceDamaged(
+                f"data source {self.source.name} is damaged and takes no writes: {self.damage[0]}; "
+                f"run: siltstone verify {self.source.name}"
+            )
+        fresh, repeats = self._split_repeats(group)
+        rows = decode_group(self.schema, [write.body for write in fresh])
+        first = Lsn(self.appended_lsn + 1)
+        numbered = _number(first, rows.counts)
+        keys = [_answered(write.key, done) for write, done in zip(fresh, numbered, strict=True) if write.key]
+        if rows.count:
+            quarantine: bytes | pa.Buffer = b""
+            if rows.bad:
+                bad = [(Lsn(first + position), row) for position, row in rows.bad]
+                quarantine = quarantine_batch(self.schema, bad, now.replace(tzinfo=None)).serialize()
+            good = rows.good.serialize() if rows.good.num_rows else b""
+            self._append(rows.count, (good, quarantine, encode_keys(keys)), now)
+            self.keys.add(keys)
+        if durably:
+            self.sync()
+        answers = iter(numbered)
+        return tuple(self._repeated(repeat) if repeat else next(answers) for repeat in repeats)
+
+    def _split_repeats(self, group: Sequence[Write]) -> tuple[list[Write], list[Key | None]]:
+        """The writes that are new, and for every write of the group the key that it repeats."""
+        fresh: list[Write] = []
+        repeats: list[Key | None] = []
+        in_group: set[tuple[str, str]] = set()
+        for write in group:
+            key = write.key
+            repeat = None
+            if key is not None:
+                scoped = (key.scope, key.key)
+                if scoped in in_group or self.keys.knows(key):
+                    repeat = key
+                in_group.add(scoped)
+            repeats.append(repeat)
+            if repeat is None:
+                fresh.append(write)
+        return fresh, repeats
+
+    def _repeated(self, key: Key) -> Committed | KeyReused:
+        try:
+            known = self.keys.find(key)
+        except KeyReused as error:
+            return error
+        if known is None:
+            return Committed.none()
+        return Committed(Counts(known.successful, known.quarantined), Lsn(known.last_lsn))
+
+    def sync(self) -> None:
+        """Make every appended row durable. Raises WriteFailed."""
+        if self._writer is not None and not self.is_synced:
+            try:
+                self._writer.sync()
+            except OSError as error:
+                raise self._abandon(error) from error
+            self.durable_lsn = self.appended_lsn
+
+    def mark(self) -> None:
+        """Vouch for the last commit, so that rot in it can be told from a torn tail. Raises WriteFailed."""
+        if self._writer is not None:
+            try:
+                self._writer.mark()
+            except OSError as error:
+                raise self._abandon(error) from error
+
+    def seal(self) -> None:
+        """Sync the active file and let go of it; the next commit starts another. Raises WriteFailed."""
+        if self._writer is not None:
+            self.sync()
+            self._writer.close()
+            self._writer = None
+            self.unsealed_since = None
+
+    def close(self) -> None:
+        """Seal; the log is not used afterwards. Raises WriteFailed."""
+        self.seal()
+
+    def _append(self, count: int, sections: tuple[bytes | pa.Buffer, bytes | pa.Buffer, bytes], now: datetime) -> None:
+        # A clock that goes back must not reopen a day that may be over for readers and the compactor.
+        day = max(self._day, now.astimezone(UTC).date())
+        writer = self._writer
+        if writer is not None and (writer.header.day != day or writer.size_bytes >= SEAL_BYTES):
+            self.seal()
+        try:
+            if self._writer is None:
+                self._start_file(day, now)
+            assert self._writer is not None
+            self._writer.append(count, sections)
+        except OSError as error:
+            raise self._abandon(error) from error
+        self.appended_lsn = Lsn(self.appended_lsn + count)
+
+    def _start_file(self, day: date, now: datetime) -> None:
+        header = FileHeader(self.epoch, Lsn(self.appended_lsn + 1), self.identity.id, day, self._wal_schema)
+        self._writer = WalWriter.create(self._disk, self.source, header)
+        self._day = day
+        self.unsealed_since = now
+
+    def _abandon(self, error: OSError) -> WriteFailed:
+        path = self.source.wal
+        if self._writer is not None:
+            path = self._writer.path
+            try:
+                self._writer.close()
+            except OSError:
+                # The descriptor is gone either way, and the file counts as dead already.
+                pass
+        self._writer = None
+        self.unsealed_since = None
+        self.epoch += 1
+        self.appended_lsn = self.durable_lsn
+        self.keys.forget_after(self.durable_lsn)
+        return WriteFailed(f"the write-ahead log could not be written: {error.strerror or error}", path=path)
+
+
+def _number(first: Lsn, counts: Sequence[Counts]) -> tuple[Committed, ...]:
+    committed, last = [], first - 1
+    for count in counts:
+        rows = count.successful + count.quarantined
+        last += rows
+        committed.append(Committed(count, Lsn(last if rows else 0)))
+    return tuple(committed)
+
+
+def _answered(key: Key, done: Committed) -> Key:
+    return replace(key, successful=done.counts.successful, quarantined=done.counts.quarantined, last_lsn=done.last_lsn)

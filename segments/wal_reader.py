@@ -1,0 +1,140 @@
+"""Read a source's WAL files, telling a torn tail from corruption. Never changes a file.
+
+The rules (DESIGN §3): a later epoch voids the LSNs of earlier ones from its first LSN on. Each frame says how far the
+log was durable when it was written. A bad frame that something vouches for is corruption; any other is a torn tail, and
+what follows it in its file was never acknowledged either.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from segments.disk import Disk
+from segments.errors import Corruption
+from segments.filenames import Lsn, SourceDir, WalName
+from segments.frame import SECTOR, BadBytes, FileHeader, Frame, decode_frame, decode_header, previous_crc
+
+
+@dataclass(frozen=True, slots=True)
+class WalFile:
+    """One file as read: the frames up to the first bad bytes, and the whole frames found after those."""
+
+    path: Path
+    name: WalName
+    size: int
+    header: FileHeader | None
+    frames: tuple[Frame, ...]
+    bad: BadBytes | None
+    bad_lsn: Lsn
+    later: tuple[Frame, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """All of a source's WAL above `published`, in LSN order, and what is wrong with it.
+
+    `files` pairs each file with its live frames. `torn` are tails that nobody was told about.
+    """
+
+    files: tuple[WalFile, ...]
+    damage: tuple[Corruption, ...]
+    torn: tuple[tuple[Path, BadBytes], ...]
+    last_lsn: Lsn
+    epoch: int
+
+
+def read_file(path: Path, name: WalName, view: memoryview) -> WalFile:
+    """Parse one mapped WAL file, stopping at the first bytes that are not the next frame."""
+    header = decode_header(view)
+    if isinstance(header, BadBytes):
+        found = _frames_after(view, SECTOR, name.first_lsn)
+        return WalFile(path, name, len(view), None, (), header, name.first_lsn, found)
+    if (header.epoch, header.first_lsn) != (name.epoch, name.first_lsn):
+        bad = BadBytes(0, "the file's name does not match its header")
+        return WalFile(path, name, len(view), None, (), bad, name.first_lsn)
+    frames: list[Frame] = []
+    offset, crc, lsn = header.length, header.crc, header.first_lsn
+    bad_bytes = None
+    while offset < len(view):
+        frame = decode_frame(view, offset)
+        if isinstance(frame, Frame) and previous_crc(view, frame) != crc:
+            frame = BadBytes(offset, "the frame does not follow the one before it")
+        if isinstance(frame, Frame) and frame.first_lsn != lsn:
+            frame = BadBytes(offset, f"the frame starts at LSN {frame.first_lsn} where {lsn} is next")
+        if isinstance(frame, BadBytes):
+            bad_bytes = frame
+            break
+        frames.append(frame)
+        offset, crc, lsn = frame.end, frame.crc, Lsn(frame.first_lsn + frame.count)
+    later = _frames_after(view, offset + SECTOR, lsn) if bad_bytes else ()
+    return WalFile(path, name, len(view), header, tuple(frames), bad_bytes, lsn, later)
+
+
+def _frames_after(view: memoryview, offset: int, lsn: Lsn) -> tuple[Frame, ...]:
+    frames = []
+    while offset < len(view):
+        frame = decode_frame(view, offset)
+        if isinstance(frame, Frame) and frame.first_lsn >= lsn:
+            frames.append(frame)
+            offset, lsn = frame.end, Lsn(frame.first_lsn + frame.count)
+        else:
+            offset += SECTOR
+    return tuple(frames)
+
+
+def open_files(disk: Disk, source: SourceDir) -> list[WalFile]:
+    """Map and parse every WAL file, oldest first. Raises FileNotFoundError when one was removed meanwhile."""
+    names = [name for name in map(WalName.parse, disk.listdir(source.wal)) if name]
+    files = []
+    for name in sorted(names):
+        path = source.wal / str(name)
+        files.append(read_file(path, name, disk.map_synced(path)))
+    return files
+
+
+def assemble(files: list[WalFile], published: Lsn) -> Log:
+    """Judge the parsed files together: void, cut and vouch; keep the frames above `published`."""
+    vouched = max(
+        [published]
+        + [file.name.first_lsn - 1 for file in files]
+        + [frame.durable_lsn for file in files for frame in (*file.frames, *file.later)]
+    )
+    damage: list[Corruption] = []
+    torn: list[tuple[Path, BadBytes]] = []
+    live: list[WalFile] = []
+    last = published
+    for file in files:
+        void_from = min(
+            (other.name.first_lsn for other in files if other.name.epoch > file.name.epoch), default=Lsn((1 << 64) - 1)
+        )
+        frames = list(file.frames)
+        if file.bad is not None and file.bad_lsn < void_from:
+            if file.header is None or file.bad_lsn <= vouched:
+                if file.header is None or file.bad_lsn > published:
+                    damage.append(_lost(file, file.bad, void_from, Lsn(vouched)))
+                frames += file.later if file.header is not None else ()
+            else:
+                torn.append((file.path, file.bad))
+        frames = [f for f in frames if f.count and f.last_lsn > published and f.first_lsn < void_from]
+        live.append(replace(file, frames=tuple(frames)))
+        for frame in frames:
+            if frame.first_lsn > last + 1 and not damage:
+                damage.append(Corruption(f"LSNs {last + 1} to {frame.first_lsn - 1} are missing", path=file.path))
+            last = max(last, frame.last_lsn)
+    if vouched > last and not damage:
+        damage.append(Corruption(f"LSNs {last + 1} to {vouched} were durable and are missing", path=files[-1].path))
+    epoch = max((file.name.epoch for file in files), default=0)
+    return Log(tuple(live), tuple(damage), tuple(torn), Lsn(max(last, vouched)), epoch)
+
+
+def _lost(file: WalFile, bad: BadBytes, void_from: Lsn, vouched: Lsn) -> Corruption:
+    if file.header is None:
+        end, through = file.size, max([file.bad_lsn, *(frame.last_lsn for frame in file.later)])
+    else:
+        following = [frame.first_lsn for frame in file.later if frame.count]
+        through = Lsn(min([*following, void_from, Lsn(vouched + 1)]) - 1)
+        end = min((frame.offset for frame in file.later), default=file.size)
+    return Corruption(
+        f"{bad.reason}; bytes {bad.offset} to {end} held LSNs {file.bad_lsn} to {through}, which were durable",
+        path=file.path,
+        offset=bad.offset,
+    )

@@ -1,0 +1,71 @@
+"""Append frames to one WAL file and make them durable. After any failure the file is dead: no write, no sync, no retry."""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from segments.disk import Disk
+from segments.filenames import Lsn, SourceDir, WalName
+from segments.frame import FileHeader, encode_frame, encode_header
+
+
+class WalWriter:
+    """The active WAL file of one source. Methods raise OSError; the caller then abandons the writer."""
+
+    def __init__(self, disk: Disk, path: Path, descriptor: int, header: FileHeader, *, size: int, crc: int) -> None:
+        self._disk = disk
+        self._descriptor = descriptor
+        self._previous_crc = crc
+        self.path = path
+        self.header = header
+        self.size_bytes = size
+        self.next_lsn = header.first_lsn
+        self.durable_lsn = Lsn(header.first_lsn - 1)
+
+    @classmethod
+    def create(cls, disk: Disk, source: SourceDir, header: FileHeader) -> "WalWriter":
+        """A new file, born whole: visible and durable under its name, header and all, when this returns."""
+        data, crc = encode_header(header)
+        path = source.wal / str(WalName(header.epoch, header.first_lsn))
+        temporary = path.with_name(f".{path.name}.tmp")
+        if disk.exists(temporary):
+            disk.unlink(temporary)
+        descriptor = disk.create(temporary)
+        try:
+            disk.pwrite(descriptor, data, 0)
+            disk.sync(descriptor)
+            disk.rename(temporary, path)
+            disk.sync_dir(source.wal)
+        except OSError:
+            disk.close(descriptor)
+            raise
+        return cls(disk, path, descriptor, header, size=len(data), crc=crc)
+
+    def append(self, count: int, sections: tuple[bytes | pa.Buffer, bytes | pa.Buffer, bytes]) -> None:
+        """Hand one frame of `count` rows to the kernel. It is not durable before `sync` returns."""
+        data, crc = encode_frame(
+            first_lsn=self.next_lsn,
+            count=count,
+            durable_lsn=self.durable_lsn,
+            previous_crc=self._previous_crc,
+            sections=sections,
+        )
+        self._disk.pwrite(self._descriptor, data, self.size_bytes)
+        self.size_bytes += len(data)
+        self._previous_crc = crc
+        self.next_lsn = Lsn(self.next_lsn + count)
+
+    def sync(self) -> None:
+        """Return once every appended frame is durable."""
+        self._disk.sync(self._descriptor)
+        self.durable_lsn = Lsn(self.next_lsn - 1)
+
+    def mark(self) -> None:
+        """Vouch for the last frames: an empty frame that says how far the file is durable.
+
+        Without it a later flipped bit in the last frame would look like a torn tail (DURABILITY §1.2).
+        """
+        self.append(0, (b"", b"", b""))
+
+    def close(self) -> None:
+        self._disk.close(self._descriptor)

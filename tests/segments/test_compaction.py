@@ -1,0 +1,159 @@
+"""From the WAL to Parquet and back to the reader, without a gap or a double at any moment."""
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from segments.compaction import compact
+from segments.datafile import parse_datafile
+from segments.errors import Corruption
+from segments.manifest import read_applied, read_manifest
+from segments.segment_file import read_facts
+from segments.verify import verify_source
+from tests.faults import Died, FaultyDisk
+from tests.stored import SCHEMA, Stored, body, commit
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return Stored(tmp_path).create()
+
+
+def test_rows_move_to_one_segment_and_the_wal_goes(stored):
+    log = stored.open()
+    commit(log, body(3, 1))
+    commit(log, body(2, -7))
+    done = stored.compact(log)
+
+    assert (done.published, done.rows, len(done.segments)) == (4, 4, 1)
+    assert list(stored.source.wal.iterdir()) == []
+    assert stored.ids() == [1, 2, 3]
+    assert [row["id"] for row in stored.quarantined()] == ["bad"]
+    facts = read_facts(done.segments[0])
+    assert (facts.rows, facts.quarantined_rows) == (3, 1)
+    assert read_applied(stored.disk, stored.source) == 4
+
+
+def test_a_plain_glob_reads_the_rows(stored):
+    log = stored.open()
+    commit(log, body(1, 2, -3))
+    stored.compact(log)
+
+    glob = f"{stored.path}/sources/events/rows/**/*.parquet"
+    assert sorted(duckdb.execute(f"SELECT id, text FROM '{glob}'").fetchall()) == [(1, "event 1"), (2, "event 2")]
+
+
+def test_a_segment_is_sorted_by_the_sorting_key_and_says_its_schema(tmp_path):
+    text = "SCHEMA >\n    `id` Nullable(Int64) `json:$.id`\n\nENGINE_SORTING_KEY id\n"
+    stored = Stored(tmp_path).create()
+    stored.source.schema.write_text(text)
+    log = stored.open()
+    commit(log, body(3, 1), body(2))
+    (ref,) = stored.compact(log).segments
+
+    assert pq.ParquetFile(ref.path).read()["id"].to_pylist() == [1, 2, 3]
+    assert parse_datafile(pq.read_metadata(ref.path).metadata[b"siltstone.datafile"].decode()) == log.schema
+    assert log.schema != SCHEMA
+
+
+def test_a_range_of_quarantined_rows_only_still_has_its_rows_segment(stored):
+    """Else its LSNs would look like a missing file."""
+    log = stored.open()
+    commit(log, body(-1, -2))
+    stored.compact(log)
+    commit(log, body(3))
+    stored.compact(log)
+
+    assert not stored.snapshot().damage
+    assert stored.ids() == [3]
+    assert len(stored.quarantined()) == 2
+
+
+def test_rows_beyond_the_sealed_files_stay_in_the_wal(stored):
+    log = stored.open()
+    commit(log, body(1))
+    log.seal()
+    commit(log, body(2))
+    compact(stored.disk, stored.source, through=log.sealed_lsn)
+
+    assert stored.snapshot().published == 1
+    assert stored.ids() == [1, 2]
+    commit(log, body(3))
+    assert stored.ids() == [1, 2, 3]
+
+
+def test_at_every_operation_a_reader_sees_every_row_once(tmp_path):
+    """The compactor dies before each of its operations in turn; a reader looks; another compaction ends it well."""
+    at = 0
+    while True:
+        at += 1
+        stored = Stored(tmp_path / str(at))
+        stored.path.mkdir()
+        log = stored.create().open()
+        commit(log, body(1, 2, -3))
+        log.seal()
+        commit(log, body(4, -5))
+        log.seal()
+        disk = FaultyDisk(at, fault="die")
+        try:
+            compact(disk, stored.source, through=log.sealed_lsn)
+        except Died:
+            pass
+        assert stored.ids() == [1, 2, 4], (at, disk.operations)
+        assert len(stored.quarantined()) == 2, (at, disk.operations)
+        assert not stored.snapshot().damage
+        stored.compact(log)
+        assert stored.ids() == [1, 2, 4]
+        assert len(stored.quarantined()) == 2
+        assert verify_source(stored.disk, stored.source).problems == ()
+        assert not read_manifest(stored.disk, stored.source).leftovers
+        if len(disk.operations) < at:
+            break
+    assert at > 15
+
+
+def test_a_reader_that_opened_the_wal_before_a_compaction_misses_nothing(stored):
+    log = stored.open()
+    commit(log, body(1, 2))
+    before = stored.snapshot()
+    stored.compact(log)
+
+    assert before.rows.tail["id"].to_pylist() == [1, 2]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "delete", "rename"])
+def test_a_damaged_segment_is_named_by_verify(stored, damage):
+    log = stored.open()
+    commit(log, body(1, 2))
+    (ref,) = stored.compact(log).segments
+    if damage == "flip":
+        data = bytearray(ref.path.read_bytes())
+        data[100] ^= 4
+        ref.path.write_bytes(bytes(data))
+    elif damage == "cut":
+        ref.path.write_bytes(ref.path.read_bytes()[:-10])
+    elif damage == "rename":
+        ref.path.rename(ref.path.with_name(ref.path.name.replace("-0000000000000000000", "-1000000000000000000", 1)))
+    else:
+        ref.path.unlink()
+
+    verdict = verify_source(stored.disk, stored.source)
+    assert verdict.problems
+    assert "LSNs" in verdict.problems[0]
+
+
+def test_damage_in_the_wal_stops_compaction_before_it_changes_anything(stored):
+    log = stored.open()
+    commit(log, body(1))
+    commit(log, body(2))
+    log.seal()
+    (path,) = stored.source.wal.iterdir()
+    data = bytearray(path.read_bytes())
+    data[-600] ^= 1
+    path.write_bytes(bytes(data))
+
+    with pytest.raises(Corruption, match="LSNs 1 to 1"):
+        compact(stored.disk, stored.source, through=log.sealed_lsn)
+    assert path.read_bytes() == bytes(data)
+    assert not list(stored.source.kind("rows").iterdir())
+    assert stored.ids() == [2]

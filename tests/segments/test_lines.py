@@ -1,0 +1,76 @@
+"""The bytes of a body -> events."""
+
+import pytest
+
+from segments.errors import BodyRejected
+from segments.lines import DEPTH_MAX, LINE_BYTES_MAX, Number, exact, json_text, parse_body
+
+
+@pytest.mark.parametrize(
+    ("body", "objects"),
+    [
+        (b'{"a":1}', [{"a": 1}]),
+        (b'{"a":1}\n{"a":2}', [{"a": 1}, {"a": 2}]),
+        (b'{"a":1}\r\n\r\n  \n{"a":2}\n', [{"a": 1}, {"a": 2}]),
+        (b'\xef\xbb\xbf{"a":1}', [{"a": 1}]),
+        (b'[{"a":1},\n {"a":2}]', [{"a": 1}, {"a": 2}]),
+        (b'{\n  "a": 1,\n  "b": [\n1]}\n', [{"a": 1, "b": [1]}]),
+        (b'{"a":1,"a":2}', [{"a": 2}]),
+        (b"", []),
+        (b" \n\r\n", []),
+        (b"[]", []),
+    ],
+)
+def test_forms_of_a_body(body, objects):
+    assert parse_body(body).objects == objects
+
+
+@pytest.mark.parametrize("body", [b"nope", b"1\n2\n", b"[1,2]", b'"text"', b"[[1]]", b'{"a":1', b"\xff\xfe"])
+def test_a_body_without_any_object_is_rejected(body):
+    with pytest.raises(BodyRejected, match="no JSON object"):
+        parse_body(body)
+
+
+def test_lines_that_are_no_objects_stay_in_their_place_with_a_reason():
+    events = parse_body(b'{"a":1}\nnope\n[1]\n3\nnull\n{"a":2}')
+
+    assert [value is not None for value in events.objects] == [True, False, False, False, False, True]
+    assert events.raws[1] == b"nope"
+    assert events.errors[1].startswith("not JSON")
+    assert events.errors[2] == "a JSON array where an object is expected"
+    assert events.errors[4] == "a JSON null where an object is expected"
+
+
+@pytest.mark.parametrize(
+    "bad", [b'{"a":NaN}', b'{"a":1e400}', b'{"a":"\xff"}', b'{"a":"\\ud800"}', b"{'a':1}", b'{"a":01}']
+)
+def test_what_strict_json_refuses_is_refused(bad):
+    assert 1 in parse_body(b'{"a":1}\n' + bad).errors
+
+
+def test_a_line_too_long_or_too_deep_is_refused_without_being_walked():
+    long = b'{"a":"' + b"x" * LINE_BYTES_MAX + b'"}'
+    deep = b'{"a":' + b"[" * DEPTH_MAX + b"]" * DEPTH_MAX + b"}"
+    fits = b'{"a":' + b"[" * (DEPTH_MAX - 1) + b"]" * (DEPTH_MAX - 1) + b"}"
+    wide = b'{"a":[' + b",".join([b"{}"] * 200) + b"]}"
+    events = parse_body(b"\n".join([long, deep, fits, wide]))
+
+    assert sorted(events.errors) == [0, 1]
+    assert "1048576 is the limit" in events.errors[0]
+    assert "64 levels" in events.errors[1]
+
+
+def test_integers_beyond_64_bits_and_fractions_keep_their_digits():
+    value = exact(b'{"a":18446744073709551616,"b":1.10,"c":18446744073709551615,"d":-9223372036854775809,"e":[0.1]}')
+
+    assert value["a"] == Number("18446744073709551616")
+    assert value["c"] == 18446744073709551615
+    assert value["d"] == Number("-9223372036854775809")
+    assert json_text(value["b"]) == "1.10"
+    assert json_text(value["e"]) == "[0.1]"
+
+
+def test_integers_beyond_64_bits_survive_in_a_top_level_array():
+    (raw,) = parse_body(b'[{"a":18446744073709551616,"b":1.50}]').raws
+
+    assert raw == b'{"a":18446744073709551616,"b":1.50}'

@@ -1,0 +1,86 @@
+"""A source in a directory of its own, driven through the doors that the daemon uses."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow.parquet as pq
+
+from segments.compaction import Compacted, compact
+from segments.datafile import parse_datafile
+from segments.disk import Disk
+from segments.filenames import DataDir, SourceDir
+from segments.keys import Key
+from segments.lines import parse_body
+from segments.recovery import create_source, recover
+from segments.snapshot import Snapshot, open_snapshot
+from segments.source_log import Committed, SourceLog, Write
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+SCHEMA = parse_datafile("SCHEMA >\n    `id` Nullable(Int64) `json:$.id`,\n    `text` Nullable(String) `json:$.text`\n")
+
+
+def body(*ids: int) -> bytes:
+    """Events with these ids; a negative one is an event that does not fit and goes to quarantine."""
+    return b"\n".join(orjson.dumps({"id": n if n >= 0 else "bad", "text": f"event {n}"}) for n in ids)
+
+
+def key(name: str, sent: bytes, *, at_s: int = int(NOW.timestamp())) -> Key:
+    """An idempotency key of a request with this body."""
+    return Key("token", name, sent.hex(), at_s)
+
+
+@dataclass
+class Stored:
+    """A data directory with one source, `events`."""
+
+    path: Path
+    disk: Disk = field(default_factory=Disk)
+
+    @property
+    def source(self) -> SourceDir:
+        return DataDir(self.path).source("events")
+
+    def create(self) -> "Stored":
+        DataDir(self.path).sources.mkdir()
+        create_source(self.disk, DataDir(self.path), "events", SCHEMA, source_id=b"0123456789abcdef", now=NOW)
+        return self
+
+    def open(self, *, now: datetime = NOW) -> SourceLog:
+        """What a daemon has after a start."""
+        return recover(self.disk, self.source, now=now).log
+
+    def compact(self, log: SourceLog) -> Compacted:
+        log.seal()
+        done = compact(self.disk, self.source, through=log.sealed_lsn)
+        log.published = done.published
+        return done
+
+    def snapshot(self) -> Snapshot:
+        return open_snapshot(Disk(), self.source)
+
+    def ids(self) -> list[int]:
+        """The ids of all good rows, in no order."""
+        return sorted(row["id"] for row in self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
+        return _all_rows(self.snapshot(), "rows")
+
+    def quarantined(self) -> list[dict[str, Any]]:
+        return _all_rows(self.snapshot(), "quarantine")
+
+
+def _all_rows(snapshot: Snapshot, kind: Any) -> list[dict[str, Any]]:
+    rows = snapshot.of(kind)
+    found: list[dict[str, Any]] = [row for path in rows.paths for row in pq.ParquetFile(path).read().to_pylist()]
+    tail: list[dict[str, Any]] = rows.tail.to_pylist()
+    return found + tail
+
+
+def commit(log: SourceLog, *bodies: bytes, durably: bool = True, now: datetime = NOW) -> list[Committed]:
+    """One group of requests without keys."""
+    done = log.commit([Write(parse_body(sent)) for sent in bodies], now, durably=durably)
+    assert all(isinstance(one, Committed) for one in done)
+    return [one for one in done if isinstance(one, Committed)]
