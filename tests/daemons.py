@@ -1,0 +1,155 @@
+"""A real siltstoned as a test drives it: a process of its own, on a free port, killed at the end whatever happens."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+TOKEN = "the-admin-token-of-the-tests"
+ANSWER_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole response; header names are lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Daemon:
+    """One life of siltstoned after another, on one data directory."""
+
+    def __init__(self, data: Path, *options: str, prefix: tuple[str, ...] = ()) -> None:
+        self.data = data
+        self.log = data.with_name(data.name + ".log")
+        self._options = options
+        self._prefix = prefix
+        self._process: subprocess.Popen[str] | None = None
+        self.port = 0
+
+    def start(self) -> "Daemon":
+        """Returns when requests are taken. A restart takes the port of the life before."""
+        command = [*self._prefix, sys.executable, "-m", "daemon", "--data", str(self.data), "--port", str(self.port)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, *self._options],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+                env=os.environ | {"SILTSTONED_ADMIN_TOKEN": TOKEN},
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line.startswith("siltstoned listening on http://"), self.log.read_text()
+        self.url = line.split()[-1]
+        self.port = urlsplit(self.url).port or 0
+        return self
+
+    @property
+    def process(self) -> "subprocess.Popen[str]":
+        assert self._process is not None
+        return self._process
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end, return the exit code."""
+        self.process.send_signal(number)
+        code = self.process.wait(timeout=ANSWER_TIMEOUT_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+    def kill(self) -> None:
+        self.stop(signal.SIGKILL)
+
+    def end(self) -> None:
+        """Leave nothing of it running."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        if self._process is not None and self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def post(
+        self, body: bytes, query: str = "name=t&wait=true", *, token: str | None = TOKEN, **headers: str
+    ) -> Answer:
+        """POST to /v0/events on a connection of its own; header names are given with underscores."""
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            fields.setdefault("Authorization", f"Bearer {token}")
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_TIMEOUT_S)
+        try:
+            connection.request("POST", f"/v0/events?{query}", body, fields)
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=ANSWER_TIMEOUT_S)
+
+    def raw(self, *pieces: bytes) -> list[Answer]:
+        """Send bytes as they are, a piece at a time, and read answers until the server closes or falls silent."""
+        with self.connect() as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for piece in pieces:
+                connection.sendall(piece)
+            connection.shutdown(socket.SHUT_WR)
+            received = b""
+            while data := connection.recv(65536):
+                received += data
+        return list(parse_answers(received))
+
+
+def parse_answers(data: bytes) -> Iterator[Answer]:
+    """Split a stream of responses; interim ones are left out."""
+    while data:
+        head, _, rest = data.partition(b"\r\n\r\n")
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        status = int(status_line.split()[1])
+        length = int(headers.get("content-length", "0"))
+        if status >= 200:
+            yield Answer(status, headers, rest[:length])
+        data = rest[length:]
+
+
+def siltstone(data: Path, *arguments: str, url: str = "", stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+    """Run the CLI; the caller looks at its exit code."""
+    environment = os.environ | {"SILTSTONE_DATA": str(data), "SILTSTONE_TOKEN": TOKEN, "SILTSTONE_URL": url}
+    return subprocess.run(
+        [sys.executable, "-m", "query", *arguments],
+        capture_output=True,
+        input=stdin,
+        env=environment,
+        check=False,
+        timeout=300,
+    )
+
+
+def query(data: Path, sql: str) -> list[dict[str, Any]]:
+    """The rows of a query by the CLI."""
+    done = siltstone(data, "query", sql, "--format", "ndjson")
+    assert done.returncode == 0, done.stderr.decode()
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def segments(data: Path, name: str, kind: str = "rows") -> list[Path]:
+    return sorted((data / "sources" / name / kind).rglob("*.parquet"))
+
+
+def wal_files(data: Path, name: str) -> list[Path]:
+    return sorted((data / "sources" / name / "wal").glob("*.wal"))

@@ -1,0 +1,122 @@
+"""Starting, stopping, and who owns the data directory."""
+
+import http.client
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+
+from tests.daemons import TOKEN, query
+
+BODY = b'{"id":%d}'
+
+
+def test_sigterm_under_load_loses_nothing_that_was_accepted(daemon):
+    """202 too: an orderly stop syncs what was only handed to the kernel."""
+    accepted: list[int] = []
+    started = threading.Barrier(9)
+
+    def post(client: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=30)
+        number = client * 1_000_000
+        while True:
+            number += 1
+            wait = "true" if number % 2 else "false"
+            path = f"/v0/events?name=t&wait={wait}"
+            try:
+                connection.request("POST", path, BODY % number, {"Authorization": f"Bearer {TOKEN}"})
+                response = connection.getresponse()
+                response.read()
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                return
+            finally:
+                if number == client * 1_000_000 + 20:
+                    started.wait()
+            if response.status in (200, 202):
+                accepted.append(number)
+
+    threads = [threading.Thread(target=post, args=(client,)) for client in range(8)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    assert daemon.stop(signal.SIGTERM) == 0
+    for thread in threads:
+        thread.join()
+
+    rows = [row["id"] for row in query(daemon.data, "SELECT id FROM t")]
+    assert len(rows) == len(set(rows))
+    assert set(accepted) <= set(rows)
+    assert len(accepted) >= 160
+
+
+def test_a_second_daemon_is_refused_in_one_sentence(daemon):
+    daemon.post(b'{"a":1}')
+    command = [sys.executable, "-m", "daemon", "--data", str(daemon.data), "--port", "0"]
+    second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert second.returncode == 1
+    assert second.stdout == ""
+    assert second.stderr.startswith("siltstoned: another siltstoned owns this data directory")
+    assert second.stderr.count("\n") == 1
+    assert daemon.post(b'{"a":1}').status == 200
+
+
+def test_the_first_start_makes_an_admin_token_for_its_owner_alone(tmp_path):
+    data = tmp_path / "data"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SILTSTONED_")}
+    environment |= {"SILTSTONED_DATA": str(data), "SILTSTONED_PORT": "0"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "daemon"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        token = (data / "admin.token").read_text().strip()
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+        connection.request("POST", "/v0/events?name=t&wait=true", b'{"a":1}', {"Authorization": f"Bearer {token}"})
+        assert connection.getresponse().status == 200
+        connection.close()
+    finally:
+        process.terminate()
+        _, log = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert token.startswith("p.")
+    assert token not in log
+    assert str(data / "admin.token") in log
+    for name in ("admin.token", "tokens.json"):
+        assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
+    assert token not in (data / "tokens.json").read_text()
+
+
+def test_a_kill_leaves_no_child_running(start, eventually):
+    """The compaction child dies with its daemon, whatever it was doing."""
+    daemon = start("--compact-interval", "0.1")
+    for number in range(20):
+        daemon.post(BODY % number)
+    group = daemon.process.pid
+    daemon.kill()
+
+    def is_gone() -> bool:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    eventually(is_gone)
+    daemon.start()
+    assert len(query(daemon.data, "SELECT * FROM t")) == 20
+
+
+def test_rows_answered_with_202_are_synced_by_themselves(start):
+    """Nothing else is sent; a second later a SIGKILL takes nothing (kill -9 never did: the mark vouches for them)."""
+    daemon = start("--sync-interval", "0.1")
+    answer = daemon.post(b'{"a":1}', "name=t")
+    assert answer.status == 202
+    daemon.kill()
+    assert query(daemon.data, "SELECT a FROM t") == [{"a": 1}]
+    daemon.start()
+    assert daemon.post(b'{"a":2}').json()["lsn"] == 2
