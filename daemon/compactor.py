@@ -7,6 +7,7 @@ killed daemon's child can't meet the next daemon.
 
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,10 @@ class Compactor:
             await trio.sleep(TICK_S)
             due = [actor for actor in self._sources.running if self._is_due(actor)]
             if due:
-                await self._compact(due)
+                async with AsyncExitStack() as held:
+                    for actor in due:
+                        await held.enter_async_context(self._sources.hold(actor.log.source.name))
+                    await self._compact(due)
 
     def _is_due(self, actor: Ingest) -> bool:
         waits = trio.current_time() < self._not_before.get(actor.log.source.path, 0.0)

@@ -75,7 +75,7 @@ class HttpConnection:
     bytes of every other one, and then of all that has arrived behind it.
     """
 
-    def __init__(self, stream: trio.SocketStream, watched: Watched, heads: Heads) -> None:
+    def __init__(self, stream: trio.abc.HalfCloseableStream, watched: Watched, heads: Heads) -> None:
         self._stream = stream
         self._watched = watched
         self._heads = heads
@@ -127,7 +127,7 @@ class HttpConnection:
                     watched.idle = False
                     watched.deadline = trio.current_time() + HEAD_TIMEOUT_S
                 arrived = b""
-                self._h11.receive_data(await self._stream.receive_some(READ_BYTES))
+                self._h11.receive_data(bytes(await self._stream.receive_some(READ_BYTES)))
                 continue
             watched.deadline = NEVER
             watched.idle = True
@@ -156,7 +156,7 @@ class HttpConnection:
             event = self._next_event()
             if event is h11.NEED_DATA:
                 self._watched.deadline = started + BODY_GRACE_S + size / BODY_BYTES_PER_S
-                self._h11.receive_data(await self._stream.receive_some(READ_BYTES))
+                self._h11.receive_data(bytes(await self._stream.receive_some(READ_BYTES)))
             elif isinstance(event, h11.Data):
                 size += len(event.data)
                 if size > bytes_max:

@@ -33,6 +33,7 @@ class Sources:
         self._names = {name.lower(): name for name in disk.listdir(data.sources) if name_problem(name) is None}
         self._open: dict[str, Ingest] = {}
         self._opening: dict[str, trio.Lock] = {}
+        self._creating = trio.Lock()
         self._closed = False
 
     @property
@@ -59,14 +60,14 @@ class Sources:
         running = self._open.get(name)
         if running is not None:
             return running
-        async with self._opening.setdefault(name, trio.Lock()):
+        async with self.hold(name):
             if name not in self._open:
                 await self._start(name)
             return self._open[name]
 
     async def create(self, name: str, schema: Schema) -> Ingest:
         """The actor of a new source; of the existing one when another request was first. Raises StorageError, OSError."""
-        async with self._opening.setdefault(name.lower(), trio.Lock()):
+        async with self._creating:
             if not self.exists(name):
                 make = partial(
                     create_source,
@@ -82,6 +83,10 @@ class Sources:
                 self._names[name.lower()] = name
                 _log.info("data source created", source=name, columns=len(schema.columns))
         return await self.get(name)
+
+    def hold(self, name: str) -> trio.Lock:
+        """Held by the compactor while its child works on a source, which must not be recovered meanwhile."""
+        return self._opening.setdefault(name, trio.Lock())
 
     async def open_all(self) -> None:
         """Recover every source, so that rows left in their WAL files find their way into segments."""

@@ -32,6 +32,8 @@ def create_source(disk: Disk, data: DataDir, name: str, schema: Schema, *, sourc
     """Make a source's directory, whole and durable under its name when this returns. It must not exist."""
     final = data.source(name)
     building = SourceDir(data.sources / f".{name}.new")
+    if disk.exists(building.path):
+        _remove_tree(disk, building.path)
     for directory in (building.path, building.wal, building.kind("rows"), building.kind("quarantine")):
         disk.mkdir(directory)
     identity = {"id": f"t_{source_id.hex()}", "created_at": now.strftime("%Y-%m-%d %H:%M:%S.%f")}

@@ -128,7 +128,10 @@ def test_any_value_into_any_column_is_exact_or_quarantined_with_a_reason(name, f
     bad = {row.index for row in decoded.bad}
     assert decoded.good.num_rows + len(bad) == len(found)
     kept = [value for index, value in enumerate(found) if index not in bad]
-    for value, cell in zip(kept, decoded.good["x"].to_pylist(), strict=True):
+    column = decoded.good["x"]
+    # Python's datetimes end at microseconds.
+    cells = (column.cast("string") if name == "DateTime64(9)" else column).to_pylist()
+    for value, cell in zip(kept, cells, strict=True):
         if value is None or isinstance(value, bool | int) or name == "String":
             assert means_the_same(name, value, cell), (value, cell)
     assert all(reason for row in decoded.bad for _, reason in row.errors)

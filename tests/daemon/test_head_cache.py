@@ -1,0 +1,100 @@
+"""Known heads: what h11 would make of the bytes, and nothing else, ever."""
+
+import h11
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.admission import Watched
+from daemon.head_cache import Head, RequestHeads, ResponseHeads, response
+from daemon.http_connection import NO_PROGRESS, BadRequest, BodyTooLarge, Heads, HttpConnection
+
+JSON = ((b"content-type", b"application/json"),)
+tokens = st.sampled_from([b"a", b"b"])
+lengths = st.sampled_from([b"0", b"3", b"5", b"03", b"-1", b"x", b"3, 3"])
+fields = st.one_of(
+    st.builds(lambda t: b"Authorization: Bearer " + t, tokens),
+    st.builds(lambda n: b"Content-Length: " + n, lengths),
+    st.sampled_from(
+        [b"Host: x", b"host: y", b"Expect: 100-continue", b"Transfer-Encoding: chunked", b"Connection: close",
+         b"Connection: keep-alive", b"X: 1", b"X:2", b"X : 3", b" folded", b"Upgrade: h2c", b"X: a\x01b", b""]
+    ),
+)  # fmt: skip
+ends = st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r"])
+lines = st.sampled_from(
+    [b"POST /v0/events?name=a HTTP/1.1", b"POST /v0/events?name=b HTTP/1.1", b"GET / HTTP/1.1", b"POST / HTTP/1.0",
+     b"POST  / HTTP/1.1", b"post / HTTP/1.1", b"\r\nPOST / HTTP/1.1"]
+)  # fmt: skip
+
+
+@st.composite
+def requests(draw) -> bytes:
+    end = draw(ends)
+    head = [draw(lines), b"Host: x", *draw(st.lists(fields, max_size=4))]
+    body: bytes = draw(st.sampled_from([b"", b"{}\n", b"{} {}", b"3\r\n{}\n\r\n0\r\n\r\n"]))
+    request: bytes = end.join(head) + end + end + body
+    return request
+
+
+good = st.sampled_from(
+    [b"POST /v0/events?name=a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{}\n",
+     b"POST /v0/events?name=b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n{} {}"]
+)  # fmt: skip
+
+
+async def understand(heads: Heads, pieces: list[bytes]) -> list[object]:
+    """What a connection makes of these bytes: requests with their bodies, and how it ended."""
+    client, server = trio.testing.memory_stream_pair()
+    connection = HttpConnection(server, Watched(), heads)
+    found: list[object] = []
+
+    async def send() -> None:
+        for piece in pieces:
+            await client.send_all(piece)
+            await trio.testing.wait_all_tasks_blocked()
+        await client.send_eof()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        try:
+            while (head := await connection.next_head()) is not None:
+                body = await connection.read_body(bytes_max=1000, progress=NO_PROGRESS)
+                found.append((head.method, head.target, head.headers, body))
+                await connection.respond(200, JSON, b"{}")
+        except BadRequest as error:
+            found.append(("refused", error.status))
+        except (trio.BrokenResourceError, BodyTooLarge) as error:
+            found.append(type(error))
+    return found
+
+
+class NothingKnown(RequestHeads):
+    """Sends every request through h11."""
+
+    def remember(self, buffer: bytes, head: Head) -> None:
+        pass
+
+
+@given(st.lists(st.one_of(good, good, requests()), min_size=1, max_size=5), st.integers(0, 200))
+def test_a_connection_understands_the_same_with_and_without_known_heads(stream, cut):
+    """Whatever the cuts between packets, and however often the heads were seen before."""
+    data = b"".join(stream)
+    warm = Heads()
+    expected = trio.run(understand, Heads(requests=NothingKnown()), [data])
+    for pieces in ([data], stream, [data], [data[:cut], data[cut:]], [data]):
+        assert trio.run(understand, warm, [piece for piece in pieces if piece]) == expected
+
+
+@given(st.sampled_from([200, 202, 400, 403, 503]), st.integers(0, 10_000), st.booleans())
+def test_an_answer_from_known_heads_is_what_h11_would_send(status, length, close):
+    fields = (*JSON, (b"connection", b"close")) if close else JSON
+    known = ResponseHeads()
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+    connection.next_event()
+    connection.next_event()
+    expected = connection.send(response(status, (*fields, (b"x-request-id", b"7f")), length))
+
+    for _ in range(2):
+        assert known.serialise(status, fields, length, b"7f") == expected
