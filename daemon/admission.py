@@ -31,6 +31,11 @@ class Budget:
             raise OverBudget
         self._free -= count
 
+    def check_room(self, count: int) -> None:
+        """Raises OverBudget if `count` bytes would not fit now; takes nothing."""
+        if count > self._free:
+            raise OverBudget
+
     def give_back(self, count: int) -> None:
         self._free += count
 

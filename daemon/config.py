@@ -36,4 +36,5 @@ INLINE_BYTES_MAX = 64 * 1024
 """Bodies up to here are parsed in the connection's task: a thread costs more than the parsing."""
 SOURCE_IDLE_S = 600.0
 """An actor without work for this long, with nothing left in its WAL, goes away."""
-DOCUMENTATION_URL = "https://siltstone.invalid/docs/http-api"
+DOCUMENTATION_URL = "/"
+"""Relative to the server that refused: its front page says in short what it takes."""

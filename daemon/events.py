@@ -7,7 +7,6 @@ import hashlib
 from dataclasses import dataclass
 from functools import partial
 from time import time
-from typing import TypeVar
 
 import trio
 
@@ -29,7 +28,7 @@ from segments.source_log import Committed, Write
 
 _WAITS = {"true": True, "True": True, "1": True, "false": False, "0": False, "": False}
 _KEY_BYTES_MAX = 255
-T = TypeVar("T")
+DECODED_AT_ONCE = 2
 
 
 class Refused(Exception):
@@ -69,7 +68,7 @@ class EventsApi:
         self._sources = sources
         self._config = config
         self._budget = budget
-        self._decoders = trio.CapacityLimiter(2)
+        self._decoding = trio.Semaphore(DECODED_AT_ONCE)
 
     async def post(self, connection: HttpConnection, head: Head, query: dict[str, str], token: Token) -> Accepted:
         """Take the body in, commit its rows, say how many. Raises Refused and what `daemon.routes` has in its table."""
@@ -102,7 +101,8 @@ class EventsApi:
         if announced is not None:
             if announced > limit:
                 raise _too_large(announced, limit)
-            reservation.hold(announced)
+            # Held only as it comes: a slow sender must not keep room that it does not fill.
+            self._budget.check_room(announced)
         try:
             body = await connection.read_body(bytes_max=limit, progress=reservation)
         except BodyTooLarge as error:
@@ -111,9 +111,7 @@ class EventsApi:
             return body
         reservation.hold(len(body) + limit)
         try:
-            return await trio.to_thread.run_sync(
-                partial(unfold, body, call.codec, bytes_max=limit), limiter=self._decoders
-            )
+            return await trio.to_thread.run_sync(partial(unfold, body, call.codec, bytes_max=limit))
         except UnfoldsTooFar:
             raise Refused(
                 413, f"the body is more than {limit} bytes after decompression, which is the limit; send it in parts"
@@ -122,19 +120,27 @@ class EventsApi:
             raise Refused(400, f"{error}; nothing of it was stored") from None
 
     async def _store(self, call: _Call, token: Token, body: bytes) -> Accepted:
-        is_large = len(body) > INLINE_BYTES_MAX
-        parse = partial(parse_body, body)
-        events = await self._in_thread(parse) if is_large else parse()
-        if not events:
-            return _accepted(call, Committed.none())
-        actor = await self._actor(call.name, events, is_large=is_large)
-        write: Events | Decoded = events
-        if is_large:
-            write = await self._in_thread(partial(decode, actor.log.schema, events))
+        if len(body) <= INLINE_BYTES_MAX:
+            events = parse_body(body)
+            if not events:
+                return _accepted(call, Committed.none())
+            actor = await self._actor(call.name, partial(infer, events))
+            return await self._commit(call, token, actor, events, body)
+        # As objects a body takes many times its bytes, so only so many are objects at one time.
+        async with self._decoding:
+            events = await trio.to_thread.run_sync(parse_body, body)
+            if not events:
+                return _accepted(call, Committed.none())
+            actor = await self._actor(call.name, partial(infer, events))
+            decoded = await trio.to_thread.run_sync(decode, actor.log.schema, events)
+            del events
+        return await self._commit(call, token, actor, decoded, body)
+
+    async def _commit(self, call: _Call, token: Token, actor: Ingest, rows: Events | Decoded, body: bytes) -> Accepted:
         key = None
         if call.key is not None:
             key = Key(token.id, call.key, hashlib.sha256(body).hexdigest(), int(time()))
-        outcome = await actor.submit(Write(write, key), size_bytes=len(body), durably=call.wait)
+        outcome = await actor.submit(Write(rows, key), size_bytes=len(body), durably=call.wait)
         if isinstance(outcome, Committed):
             return _accepted(call, outcome)
         if isinstance(outcome, ActorStopped):
@@ -143,18 +149,13 @@ class EventsApi:
             )
         raise outcome
 
-    async def _actor(self, name: str, events: Events, *, is_large: bool) -> Ingest:
+    async def _actor(self, name: str, make_schema: "partial[Schema]") -> Ingest:
         running = self._sources.peek(name)
         if running is not None:
             return running
         if self._sources.exists(name):
             return await self._sources.get(name)
-        work = partial(infer, events)
-        schema: Schema = await self._in_thread(work) if is_large else work()
-        return await self._sources.create(name, schema)
-
-    async def _in_thread(self, work: "partial[T]") -> T:
-        return await trio.to_thread.run_sync(work, limiter=self._decoders)
+        return await self._sources.create(name, await trio.to_thread.run_sync(make_schema))
 
 
 def _check(head: Head, query: dict[str, str]) -> _Call:

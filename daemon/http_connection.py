@@ -22,8 +22,10 @@ from daemon.config import (
 )
 from daemon.head_cache import Fields, Head, RequestHeads, ResponseHeads, response
 
-READ_BYTES = 256 * 1024
-DRAIN_BYTES_MAX = 1024 * 1024
+HEAD_READ_BYTES = 32 * 1024
+"""What anyone may make us hold without a token, so it is small."""
+BODY_READ_BYTES = 256 * 1024
+DRAIN_BYTES_MAX = 64 * 1024
 LINGER_BYTES_MAX = 32 * 1024 * 1024
 LINGER_S = 2.0
 
@@ -105,7 +107,7 @@ class HttpConnection:
             if self.closing:
                 return None
             self._watched.deadline = trio.current_time() + IDLE_TIMEOUT_S
-            self._buffer, self._at = bytes(await self._stream.receive_some(READ_BYTES)), 0
+            self._buffer, self._at = bytes(await self._stream.receive_some(HEAD_READ_BYTES)), 0
             self._watched.deadline = NEVER
         whole = self._heads.requests.find(self._buffer, self._at)
         if whole is not None:
@@ -127,7 +129,7 @@ class HttpConnection:
                     watched.idle = False
                     watched.deadline = trio.current_time() + HEAD_TIMEOUT_S
                 arrived = b""
-                self._h11.receive_data(bytes(await self._stream.receive_some(READ_BYTES)))
+                self._h11.receive_data(bytes(await self._stream.receive_some(HEAD_READ_BYTES)))
                 continue
             watched.deadline = NEVER
             watched.idle = True
@@ -156,7 +158,7 @@ class HttpConnection:
             event = self._next_event()
             if event is h11.NEED_DATA:
                 self._watched.deadline = started + BODY_GRACE_S + size / BODY_BYTES_PER_S
-                self._h11.receive_data(bytes(await self._stream.receive_some(READ_BYTES)))
+                self._h11.receive_data(bytes(await self._stream.receive_some(BODY_READ_BYTES)))
             elif isinstance(event, h11.Data):
                 size += len(event.data)
                 if size > bytes_max:
@@ -201,7 +203,7 @@ class HttpConnection:
             try:
                 await self._stream.send_eof()
                 seen = 0
-                while seen < LINGER_BYTES_MAX and (data := await self._stream.receive_some(READ_BYTES)):
+                while seen < LINGER_BYTES_MAX and (data := await self._stream.receive_some(HEAD_READ_BYTES)):
                     seen += len(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass

@@ -18,8 +18,17 @@ from daemon.tokens import Token, Tokens
 from segments.errors import BodyRejected, KeyReused, SchemaError, SourceDamaged, StorageError, WriteFailed
 
 _JSON: Fields = ((b"content-type", b"application/json; charset=utf-8"),)
-_METHODS = {"/v0/events": b"POST", "/health": b"GET"}
-_TARGETS_CACHED = 4096
+_METHODS = {"/v0/events": b"POST", "/health": b"GET", "/": b"GET"}
+TARGETS_CACHED = 4096
+CACHED_TARGET_BYTES_MAX = 512
+_FRONT_PAGE = orjson.dumps(
+    {
+        "service": "siltstone",
+        "events": "POST /v0/events?name=NAME[&wait=true] with one JSON object, or one a line",
+        "token": "Authorization: Bearer TOKEN, or ?token=TOKEN",
+        "health": "GET /health",
+    }
+)
 _log = structlog.get_logger("routes")
 
 # What went wrong -> (status, what to do about it, seconds after which to try again).
@@ -95,7 +104,8 @@ class Routes:
                 await connection.respond(answer.status, _JSON, answer.body)
 
     async def _answer(self, connection: HttpConnection, head: Head) -> Accepted:
-        path, query = _parse_target(head.target)
+        parse = _parse_known_target if len(head.target) <= CACHED_TARGET_BYTES_MAX else _parse_target
+        path, query = parse(head.target)
         method = _METHODS.get(path)
         if method is None:
             raise Refused(404, f"there is nothing at {path[:80]!r}; events go to POST /v0/events?name=NAME")
@@ -103,6 +113,8 @@ class Routes:
             raise Refused(405, f"{path} takes {method.decode()} only", allow=method)
         if path == "/health":
             return Accepted(200, b'{"status": "ok"}')
+        if path == "/":
+            return Accepted(200, _FRONT_PAGE)
         return await self._events.post(connection, head, query, self._authenticate(head, query))
 
     def _authenticate(self, head: Head, query: dict[str, str]) -> Token:
@@ -119,7 +131,6 @@ class Routes:
         return token
 
 
-@lru_cache(maxsize=_TARGETS_CACHED)
 def _parse_target(target: bytes) -> tuple[str, dict[str, str]]:
     """The path and the parameters of a request target; the first of repeated parameters counts."""
     try:
@@ -130,6 +141,9 @@ def _parse_target(target: bytes) -> tuple[str, dict[str, str]]:
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         query.setdefault(name, value)
     return parts.path, query
+
+
+_parse_known_target = lru_cache(maxsize=TARGETS_CACHED)(_parse_target)
 
 
 def _refusal(error: Exception) -> Refused:

@@ -67,7 +67,9 @@ def open_tokens(disk: Disk, data: DataDir, admin_token: str | None) -> Tokens:
     `admin_token` sets the admin token instead of a random one, on any start. Raises Corruption.
     """
     tokens = _load(disk, data) if disk.exists(data.tokens) else ()
-    if admin_token is None and tokens:
+    is_known = admin_token is None or Tokens(tokens).find(admin_token) is not None
+    if tokens and is_known:
+        # A full disk must not keep the daemon down, so nothing is written that is there already.
         return Tokens(tokens)
     text = admin_token
     if text is None:

@@ -40,8 +40,8 @@ def compact(disk: Disk, source: SourceDir, *, through: Lsn) -> Compacted:
     for corruption in manifest.damage:
         raise corruption
     remove_leftovers(disk, manifest)
-    files = [file for file in open_files(disk, source) if file.name.first_lsn <= through]
-    log = assemble(files, manifest.published)
+    # The file beyond `through` is another process's to write and to sync.
+    log = assemble(open_files(disk, source, through=through), manifest.published)
     for corruption in log.damage:
         raise corruption
     published, rows = manifest.published, 0

@@ -46,7 +46,7 @@ def decode(schema: Schema, events: Events) -> Decoded:
     for column in schema.columns:
         values = _values(column.path, rows)
         if column.type.name in _NUMBERS_AT_RISK:
-            _restore_numbers(column.path, values, events, texts=column.type.name == "String")
+            _restore_numbers(column.path, values, events, literally=column.type.name in _NEED_LITERALS)
         fitted = fit_column(column.type, values)
         arrays.append(fitted.array)
         for index, reason in fitted.errors.items():
@@ -64,7 +64,9 @@ def decode(schema: Schema, events: Events) -> Decoded:
 
 
 # Columns in which a float may stand for digits that were lost; in the others a float never fits.
-_NUMBERS_AT_RISK = frozenset({"Float64", "String", "Array", "Int64", "UInt64"})
+_NUMBERS_AT_RISK = frozenset({"Float64", "String", "Array", "Int64", "UInt64", "DateTime64"})
+# Columns that take a fraction by its digits, as they were sent.
+_NEED_LITERALS = frozenset({"String", "DateTime64"})
 
 
 def _values(path: Path, rows: Sequence[dict[str, Any]]) -> list[Any]:
@@ -86,14 +88,14 @@ def value_at(path: Path, row: dict[str, Any]) -> Any:
     return value
 
 
-def _restore_numbers(path: Path, values: list[Any], events: Events, *, texts: bool) -> None:
+def _restore_numbers(path: Path, values: list[Any], events: Events, *, literally: bool) -> None:
     """Replace, in place, each value in which orjson may have dropped digits by one read without loss."""
     kinds = set(map(type, values))
-    if not (float in kinds or list in kinds or (texts and dict in kinds)):
+    if not (float in kinds or list in kinds or (literally and dict in kinds)):
         return
     for index, value in enumerate(values):
         if type(value) is float:
-            lossy = texts or has_huge_float(value)
+            lossy = literally or has_huge_float(value)
         else:
             lossy = isinstance(value, list | dict) and may_hold_huge_integers(events.raws[index])
         if lossy:

@@ -16,6 +16,8 @@ from segments.lines import Events, Number, exact, may_hold_huge_integers
 from segments.schema import COLUMNS_MAX, RESERVED_NAMES, Column, ColumnType, Path, Schema
 
 OBJECT_DEPTH_MAX = 8
+KEYS_MAX = 2 * COLUMNS_MAX
+"""Of one object, over all events; twice the columns, because keys with nulls only make none."""
 _DATE = re.compile(DATE_TEXT[:-1])
 _EXACT_IN_FLOAT = 1 << 53
 _NANOSECONDS_YEARS = range(1678, 2262)
@@ -53,7 +55,11 @@ def _look(seen: _Seen, value: Any) -> None:
         case dict():
             seen.kinds.add("object")
             for key, child in value.items():
-                _look(seen.children.setdefault(key, _Seen()), child)
+                known = seen.children.get(key)
+                if known is None and len(seen.children) < KEYS_MAX:
+                    known = seen.children[key] = _Seen()
+                if known is not None:
+                    _look(known, child)
         case list():
             seen.kinds.add("array")
             seen.element = seen.element or _Seen()

@@ -13,6 +13,8 @@ from segments.errors import Corruption
 from segments.filenames import Lsn, SourceDir, WalName
 from segments.frame import SECTOR, BadBytes, FileHeader, Frame, decode_frame, decode_header, previous_crc
 
+LAST = Lsn((1 << 64) - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class WalFile:
@@ -81,9 +83,12 @@ def _frames_after(view: memoryview, offset: int, lsn: Lsn) -> tuple[Frame, ...]:
     return tuple(frames)
 
 
-def open_files(disk: Disk, source: SourceDir) -> list[WalFile]:
-    """Map and parse every WAL file, oldest first. Raises FileNotFoundError when one was removed meanwhile."""
-    names = [name for name in map(WalName.parse, disk.listdir(source.wal)) if name]
+def open_files(disk: Disk, source: SourceDir, *, through: Lsn = LAST) -> list[WalFile]:
+    """Map and parse the WAL files that begin at or before `through`, oldest first.
+
+    Raises FileNotFoundError when one was removed meanwhile.
+    """
+    names = [name for name in map(WalName.parse, disk.listdir(source.wal)) if name and name.first_lsn <= through]
     files = []
     for name in sorted(names):
         path = source.wal / str(name)
@@ -103,9 +108,7 @@ def assemble(files: list[WalFile], published: Lsn) -> Log:
     live: list[WalFile] = []
     last = published
     for file in files:
-        void_from = min(
-            (other.name.first_lsn for other in files if other.name.epoch > file.name.epoch), default=Lsn((1 << 64) - 1)
-        )
+        void_from = min((other.name.first_lsn for other in files if other.name.epoch > file.name.epoch), default=LAST)
         frames = list(file.frames)
         if file.bad is not None and file.bad_lsn < void_from:
             if file.header is None or file.bad_lsn <= vouched:

@@ -125,7 +125,7 @@ def test_a_body_too_large_is_refused_from_its_announcement_and_while_it_comes(da
     ("status", "data"),
     [
         (404, b"POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"),
-        (404, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (404, b"GET /favicon.ico HTTP/1.1\r\nHost: x\r\n\r\n"),
         (405, b"GET /v0/events?name=t HTTP/1.1\r\nHost: x\r\n\r\n"),
         (405, b"DELETE /v0/events?name=t HTTP/1.1\r\nHost: x\r\n\r\n"),
         (431, head(b"X: " + b"x" * 17_000)),
