@@ -13,7 +13,6 @@ from segments.disk import Disk
 from segments.filenames import DataDir, SourceDir, name_problem
 from segments.segment_file import read_facts
 from segments.snapshot import Rows, open_snapshot
-from segments.wal_reader import open_files
 
 _PLAIN_WIDTH = 200
 
@@ -32,7 +31,7 @@ def list_sources(disk: Disk, data: DataDir, stream: TextIO) -> None:
         source = data.source(name)
         snapshot = open_snapshot(disk, source)
         size = sum(disk.size(path) for path in (*snapshot.rows.paths, *snapshot.quarantine.paths))
-        size += sum(file.size for file in open_files(disk, source))
+        size += sum(file.size for file in snapshot.wal)
         waiting = snapshot.rows.tail.num_rows + snapshot.quarantine.tail.num_rows
         table.add_row(
             name,
@@ -53,7 +52,7 @@ def list_files(disk: Disk, source: SourceDir, stream: TextIO) -> None:
         rows = read_facts(ref).rows
         name = str(ref.path.relative_to(source.path))
         table.add_row(name, str(rows), str(ref.name.first_lsn), str(ref.name.last_lsn), str(disk.size(ref.path)))
-    for file in open_files(disk, source):
+    for file in snapshot.wal:
         count = sum(frame.count for frame in file.frames)
         last = file.bad_lsn - 1
         table.add_row(f"wal/{file.name}", str(count), str(file.name.first_lsn), str(last), str(file.size))

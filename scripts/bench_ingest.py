@@ -23,7 +23,7 @@ from pathlib import Path
 
 import urllib3
 
-from scripts.load import Load, Request, generator, run_load
+from scripts.load import Load, LoadFailed, Request, generator, run_load
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "bench-token"
@@ -126,6 +126,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="for each server, case and round")
     parser.add_argument("--quick", action="store_true", help="one round of one second")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only the cases whose titles have this text")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
     options = parser.parse_args()
     rounds, seconds = (1, 1.0) if options.quick else (options.rounds, options.seconds)
@@ -144,11 +145,13 @@ def main() -> None:
         daemon = [sys.executable, "-m", "daemon", "--data", str(scratch / "data"), "--port", "0"]
         bare = [sys.executable, str(ROOT / "scripts" / "bare_server.py")]
         with running(bare, scratch / "log") as bare_url, running(daemon, scratch / "log") as url:
-            for case in cases():
+            for case in (case for case in cases() if options.only in case.title):
                 servers = {"bare": bare_url, "siltstoned": url}
                 found = measure(case, servers, rounds=rounds, seconds=seconds, scratch=scratch)
                 show(case, found)
                 results[case.title] = {name: [asdict(load) for load in loads] for name, loads in found.items()}
+    except LoadFailed as error:
+        sys.exit(f"{error}\nthe servers' log:\n{(scratch / 'log').read_text()}")
     finally:
         shutil.rmtree(scratch)
     if options.json is not None:

@@ -19,6 +19,10 @@ class Disk:
         """Create a file that must not exist and return a descriptor open for writing."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
 
+    def open_to_write(self, path: Path) -> int:
+        """A descriptor of an existing file, open for writing."""
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+
     def pwrite(self, descriptor: int, data: bytes, offset: int) -> None:
         """Write all of `data` at `offset`; a short write is continued."""
         view = memoryview(data)

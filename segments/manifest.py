@@ -31,10 +31,19 @@ class Manifest:
 
 
 def read_manifest(disk: Disk, source: SourceDir) -> Manifest:
-    """List the segments. What the rows files and applied.json agree on is published; damage is reported, not raised."""
+    """List the segments; damage is reported, not raised.
+
+    In the order that is safe while a compaction goes on: applied.json moves after its segment is there, so it is read
+    before the segments are listed; a quarantine file is there before its rows file, so those are listed last.
+    """
+    damage: list[Corruption] = []
+    applied = Lsn(0)
+    try:
+        applied = read_applied(disk, source)
+    except Corruption as error:
+        damage.append(error)
     rows, leftovers = _list(disk, source, "rows")
     quarantine, more = _list(disk, source, "quarantine")
-    damage: list[Corruption] = []
     last = Lsn(0)
     for ref in rows:
         if ref.name.first_lsn != last + 1:
@@ -47,11 +56,6 @@ def read_manifest(disk: Disk, source: SourceDir) -> Manifest:
                 )
             )
         last = max(last, ref.name.last_lsn)
-    try:
-        applied = read_applied(disk, source)
-    except Corruption as error:
-        damage.append(error)
-        applied = last
     if applied > last:
         damage.append(Corruption(f"the segments of LSNs {last + 1} to {applied} are missing", path=source.kind("rows")))
     beyond = [ref for ref in quarantine if ref.name.last_lsn > last]

@@ -14,12 +14,14 @@ from segments.batches import quarantine_batches, row_batches
 from segments.disk import Disk
 from segments.errors import Corruption
 from segments.filenames import Kind, Lsn, SourceDir
-from segments.manifest import SegmentRef, read_manifest
+from segments.manifest import Manifest, SegmentRef, read_manifest
 from segments.recovery import load_schema
 from segments.schema import Schema
-from segments.wal_reader import assemble, open_files
+from segments.wal_reader import Log, WalFile, assemble, open_files
 
 ATTEMPTS_MAX = 100
+DAMAGE_SEEN = 3
+"""Damage counts once it was seen this often: a compaction that goes on can look like a gap for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Snapshot:
     schema: Schema
     rows: Rows
     quarantine: Rows
-    published: Lsn
+    wal: tuple[WalFile, ...]
     last_lsn: Lsn
     damage: tuple[Corruption, ...]
 
@@ -51,10 +53,10 @@ class Snapshot:
         return self.rows if kind == "rows" else self.quarantine
 
 
-def open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
-    """Take a snapshot. Raises UnknownSource, or Corruption when the schema itself can't be read."""
+def read_consistently(disk: Disk, source: SourceDir) -> tuple[Log, Manifest]:
+    """The log above the segments, and the segments, as they were together at one moment. Raises Corruption."""
+    damaged = 0
     for _ in range(ATTEMPTS_MAX):
-        schema = load_schema(disk, source)
         try:
             files = open_files(disk, source)
             manifest = read_manifest(disk, source)
@@ -62,15 +64,24 @@ def open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
             # A WAL file was compacted away, or a day swapped, between listing and opening.
             continue
         log = assemble(files, manifest.published)
-        rows = [batch for file in log.files if file.frames for batch in row_batches(file)]
-        quarantined = [batch for file in log.files if file.frames for batch in quarantine_batches(file)]
-        return Snapshot(
-            source.name,
-            schema,
-            Rows(schema.arrow, manifest.rows, pa.Table.from_batches(rows, schema.arrow)),
-            Rows(schema.quarantine, manifest.quarantine, pa.Table.from_batches(quarantined, schema.quarantine)),
-            manifest.published,
-            log.last_lsn,
-            (*manifest.damage, *log.damage),
-        )
+        damaged += bool(log.damage or manifest.damage)
+        if not (log.damage or manifest.damage) or damaged == DAMAGE_SEEN:
+            return log, manifest
     raise Corruption("the WAL changes faster than it can be opened, or a file in it can't be", path=source.wal)
+
+
+def open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
+    """Take a snapshot. Raises UnknownSource, or Corruption when the schema itself can't be read."""
+    schema = load_schema(disk, source)
+    log, manifest = read_consistently(disk, source)
+    rows = [batch for file in log.files if file.frames for batch in row_batches(file)]
+    quarantined = [batch for file in log.files if file.frames for batch in quarantine_batches(file)]
+    return Snapshot(
+        source.name,
+        schema,
+        Rows(schema.arrow, manifest.rows, pa.Table.from_batches(rows, schema.arrow)),
+        Rows(schema.quarantine, manifest.quarantine, pa.Table.from_batches(quarantined, schema.quarantine)),
+        log.files,
+        log.last_lsn,
+        (*manifest.damage, *log.damage),
+    )

@@ -6,10 +6,10 @@ from segments.batches import frame_keys, quarantine_batches, row_batches
 from segments.disk import Disk
 from segments.errors import StorageError
 from segments.filenames import SourceDir
-from segments.manifest import read_manifest
 from segments.recovery import load_identity, load_schema
 from segments.segment_file import check_segment, read_facts
-from segments.wal_reader import WalFile, assemble, open_files
+from segments.snapshot import read_consistently
+from segments.wal_reader import WalFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,7 @@ def verify_source(disk: Disk, source: SourceDir) -> Verdict:
             load(disk, source)
         except StorageError as error:
             problems.append(str(error))
-    files = _open_wal(disk, source)
-    manifest = read_manifest(disk, source)
-    log = assemble(files, manifest.published)
+    log, manifest = read_consistently(disk, source)
     problems += [str(damage) for damage in (*manifest.damage, *log.damage)]
     rows = 0
     for ref in (*manifest.rows, *manifest.quarantine):
@@ -50,16 +48,7 @@ def verify_source(disk: Disk, source: SourceDir) -> Verdict:
     ]
     notes += [f"{path.name}: left over from a cut-short publication" for path in manifest.leftovers]
     segments = len(manifest.rows) + len(manifest.quarantine)
-    return Verdict(segments, len(files), rows, tuple(problems), tuple(notes))
-
-
-def _open_wal(disk: Disk, source: SourceDir) -> list[WalFile]:
-    while True:
-        try:
-            return open_files(disk, source)
-        except FileNotFoundError:
-            # Compacted away between listing and opening; what it held is in a segment now.
-            continue
+    return Verdict(segments, len(log.files), rows, tuple(problems), tuple(notes))
 
 
 def _check_payloads(file: WalFile) -> list[str]:

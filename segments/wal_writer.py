@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from segments.disk import Disk
+from segments.disk import Disk, publish
 from segments.filenames import Lsn, SourceDir, WalName
 from segments.frame import FileHeader, encode_frame, encode_header
 
@@ -27,19 +27,8 @@ class WalWriter:
         """A new file, born whole: visible and durable under its name, header and all, when this returns."""
         data, crc = encode_header(header)
         path = source.wal / str(WalName(header.epoch, header.first_lsn))
-        temporary = path.with_name(f".{path.name}.tmp")
-        if disk.exists(temporary):
-            disk.unlink(temporary)
-        descriptor = disk.create(temporary)
-        try:
-            disk.pwrite(descriptor, data, 0)
-            disk.sync(descriptor)
-            disk.rename(temporary, path)
-            disk.sync_dir(source.wal)
-        except OSError:
-            disk.close(descriptor)
-            raise
-        return cls(disk, path, descriptor, header, size=len(data), crc=crc)
+        publish(disk, path, data)
+        return cls(disk, path, disk.open_to_write(path), header, size=len(data), crc=crc)
 
     def append(self, count: int, sections: tuple[bytes | pa.Buffer, bytes | pa.Buffer, bytes]) -> None:
         """Hand one frame of `count` rows to the kernel. It is not durable before `sync` returns."""

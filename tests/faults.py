@@ -37,6 +37,10 @@ class FaultyDisk(Disk):
         self._step(f"create {path.name}")
         return super().create(path)
 
+    def open_to_write(self, path: Path) -> int:
+        self._step(f"open {path.name}")
+        return super().open_to_write(path)
+
     def pwrite(self, descriptor: int, data: bytes, offset: int) -> None:
         try:
             self._step("pwrite")

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from segments.compaction import Compacted, compact
 from segments.datafile import parse_datafile
 from segments.disk import Disk
-from segments.filenames import DataDir, SourceDir
+from segments.filenames import DataDir, Kind, SourceDir
 from segments.keys import Key
 from segments.lines import parse_body
 from segments.recovery import create_source, recover
@@ -66,13 +66,14 @@ class Stored:
         return sorted(row["id"] for row in self.rows())
 
     def rows(self) -> list[dict[str, Any]]:
-        return _all_rows(self.snapshot(), "rows")
+        return rows_of(self.snapshot(), "rows")
 
     def quarantined(self) -> list[dict[str, Any]]:
-        return _all_rows(self.snapshot(), "quarantine")
+        return rows_of(self.snapshot(), "quarantine")
 
 
-def _all_rows(snapshot: Snapshot, kind: Any) -> list[dict[str, Any]]:
+def rows_of(snapshot: Snapshot, kind: Kind) -> list[dict[str, Any]]:
+    """What a snapshot holds of one kind: segments first, then the rest of the log."""
     rows = snapshot.of(kind)
     found: list[dict[str, Any]] = [row for path in rows.paths for row in pq.ParquetFile(path).read().to_pylist()]
     tail: list[dict[str, Any]] = rows.tail.to_pylist()

@@ -1,17 +1,23 @@
 """From the WAL to Parquet and back to the reader, without a gap or a double at any moment."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import duckdb
 import pyarrow.parquet as pq
 import pytest
 
 from segments.compaction import compact
 from segments.datafile import parse_datafile
+from segments.disk import Disk
 from segments.errors import Corruption
 from segments.manifest import read_applied, read_manifest
 from segments.segment_file import read_facts
+from segments.snapshot import open_snapshot
+from segments.source_log import SourceLog
 from segments.verify import verify_source
 from tests.faults import Died, FaultyDisk
-from tests.stored import SCHEMA, Stored, body, commit
+from tests.stored import SCHEMA, Stored, body, commit, rows_of
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ def test_rows_beyond_the_sealed_files_stay_in_the_wal(stored):
     commit(log, body(2))
     compact(stored.disk, stored.source, through=log.sealed_lsn)
 
-    assert stored.snapshot().published == 1
+    assert [ref.name.last_lsn for ref in stored.snapshot().rows.segments] == [1]
     assert stored.ids() == [1, 2]
     commit(log, body(3))
     assert stored.ids() == [1, 2, 3]
@@ -119,6 +125,60 @@ def test_a_reader_that_opened_the_wal_before_a_compaction_misses_nothing(stored)
     stored.compact(log)
 
     assert before.rows.tail["id"].to_pylist() == [1, 2]
+
+
+class Interrupted(Disk):
+    """A reader's disk: something else happens right before the n-th thing that it looks at."""
+
+    def __init__(self, at: int, happens: Callable[[], object]) -> None:
+        self._at = at
+        self._happens = happens
+        self.looked = 0
+
+    def _look(self) -> None:
+        self.looked += 1
+        if self.looked == self._at:
+            self._happens()
+
+    def listdir(self, path: Path) -> list[str]:
+        self._look()
+        return super().listdir(path)
+
+    def read(self, path: Path) -> bytes:
+        self._look()
+        return super().read(path)
+
+    def map_synced(self, path: Path) -> memoryview:
+        self._look()
+        return super().map_synced(path)
+
+
+def test_a_compaction_between_any_two_steps_of_a_reader_hides_nothing(tmp_path):
+    at = 0
+    while True:
+        at += 1
+        stored = Stored(tmp_path / str(at))
+        stored.path.mkdir()
+        log = stored.create().open()
+        commit(log, body(1, -2))
+        stored.compact(log)
+        commit(log, body(3))
+        log.seal()
+        commit(log, body(4, -5))
+
+        def write_and_compact(stored: Stored = stored, log: SourceLog = log) -> None:
+            stored.compact(log)
+            commit(log, body(6))
+
+        disk = Interrupted(at, write_and_compact)
+        snapshot = open_snapshot(disk, stored.source)
+        assert not snapshot.damage, at
+        ids = sorted(row["id"] for row in rows_of(snapshot, "rows"))
+        assert ids in ([1, 3, 4], [1, 3, 4, 6]), at
+        assert {2, 5} == {row["c__lsn"] for row in rows_of(snapshot, "quarantine")}, at
+        if disk.looked < at:
+            break
+    assert at > 8
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "delete", "rename"])
