@@ -87,11 +87,14 @@ class HttpConnection:
         self._body: bytes | None = None
         self._plain = False
         self._answered = False
+        self._said_close = False
         self.request_id = b""
         self.closing = False
 
     async def next_head(self) -> Head | None:
         """The next request's head; None when the client has closed or the connection can't be used again."""
+        if self._said_close:
+            return None
         if self._plain:
             self._plain = False
         elif self._h11.our_state is h11.MUST_CLOSE or self._h11.their_state in (h11.MUST_CLOSE, h11.CLOSED):
@@ -185,7 +188,7 @@ class HttpConnection:
         """Send a whole answer. If the request's body has not been read, the connection closes after it."""
         is_read = self._plain or self._h11.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
         if self.closing or not is_read:
-            self.closing = True
+            self._said_close = True
             fields = (*fields, (b"connection", b"close"))
         self._answered = True
         if self._plain:

@@ -145,6 +145,14 @@ def test_health(daemon):
     assert answer.json() == {"status": "ok"}
 
 
+def test_a_refusal_points_to_a_page_that_is_there(daemon):
+    page = daemon.post(b"nope").json()["documentation"]
+    (answer,) = daemon.raw(b"GET " + page.encode() + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert answer.status == 200
+    assert "POST /v0/events" in answer.json()["events"]
+
+
 def test_two_requests_racing_to_make_a_source_make_one(daemon):
     connections = [daemon.connect() for _ in range(20)]
     for connection in connections:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 
-from tests.daemons import TOKEN, query
+from tests.daemons import TOKEN, query, siltstone, wal_files
 
 BODY = b'{"id":%d}'
 
@@ -109,6 +109,27 @@ def test_a_kill_leaves_no_child_running(start, eventually):
     eventually(is_gone)
     daemon.start()
     assert len(query(daemon.data, "SELECT * FROM t")) == 20
+
+
+def test_a_mark_vouches_for_the_last_commit_within_seconds(daemon, eventually):
+    """From then on rot in the last rows is told from a torn tail, though nothing else was sent."""
+    daemon.post(b'{"a":1}')
+    (path,) = wal_files(daemon.data, "t")
+    before = path.stat().st_size
+    eventually(lambda: path.stat().st_size > before)
+    daemon.kill()
+    data = bytearray(path.read_bytes())
+    data[-512 - 100] ^= 1
+    path.write_bytes(bytes(data))
+    verdict = siltstone(daemon.data, "verify", "t")
+
+    assert verdict.returncode == 1
+    assert b"LSNs 1 to 1, which were durable" in verdict.stdout
+    daemon.start()
+    refused = daemon.post(b'{"a":2}')
+    assert refused.status == 503
+    assert "siltstone verify t" in refused.json()["error"]
+    assert daemon.post(b'{"a":2}', "name=other&wait=true").status == 200
 
 
 def test_rows_answered_with_202_are_synced_by_themselves(start):

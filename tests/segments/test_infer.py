@@ -88,6 +88,13 @@ def test_the_first_date_time_is_the_sorting_key():
     assert schema.sorting_key == ("t",)
 
 
+def test_a_flood_of_keys_is_looked_at_only_so_far():
+    """A body of keys that never repeat must not fill the memory with what was seen of each."""
+    flood = "\n".join("{" + ",".join(f'"k{line}_{n}":1' for n in range(1000)) + "}" for line in range(20))
+
+    assert len(columns(flood)) == COLUMNS_MAX
+
+
 def test_no_more_than_500_columns():
     body = "{" + ",".join(f'"k{n}":{n}' for n in range(COLUMNS_MAX + 50)) + "}"
 
