@@ -14,6 +14,8 @@ from daemon.server import serve
 from segments.errors import StorageError
 
 _MIB = 1024 * 1024
+# Without the values of variables: a token or somebody's rows may be among them.
+_TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 GC_ALLOCATIONS = 100_000
 
 
@@ -96,7 +98,9 @@ def _configure_logs() -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks if not sys.stderr.isatty() else structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(_TRACEBACKS)
+            if not sys.stderr.isatty()
+            else structlog.processors.format_exc_info,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

@@ -130,7 +130,7 @@ class Ingest:
 
     async def _something_to_do(self) -> bool:
         """Wait for requests, a seal, or the next chore; False when the source has been idle for long."""
-        if self._next.tickets or self._seal_wanted or self._closing:
+        if self._next.tickets or self._seal_wanted is not None or self._closing:
             return True
         self._wake = trio.Event()
         chores = [self._mark_at] if self._mark_at is not None else []

@@ -48,7 +48,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         owned = await _own(config)
-        listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
+        listeners = await _listen(config)
         watch = Watch(_connections_max())
         async with trio.open_nursery() as actors:
             sources = Sources(owned.disk, owned.data, config, actors)
@@ -75,6 +75,14 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 sources.close()
                 background.cancel_scope.cancel()
         _log.info("stopped")
+
+
+async def _listen(config: Config) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OSError(f"can't listen on {config.host}:{config.port}, {reason}; choose --host and --port") from error
 
 
 async def _accept(

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from segments.columns import fit_column
 from segments.filenames import Lsn
-from segments.lines import Events, exact, has_huge_float, json_text, may_hold_huge_integers
+from segments.lines import Events, exact, has_huge_float, json_text, may_hold_huge_integers, parse_slices
 from segments.schema import Path, Schema
 
 _MISSING = "Strict type checking failed. Object does not have column '{}', you should send a value or recreate the table with a Nullable column type."
@@ -23,7 +23,7 @@ class BadRow:
 
     index: int
     raw: bytes
-    value: dict[str, Any] | None
+    is_object: bool
     errors: tuple[tuple[str, str], ...]
 
 
@@ -56,7 +56,8 @@ def decode(schema: Schema, events: Events) -> Decoded:
     if not reasons:
         return Decoded(pa.RecordBatch.from_arrays(arrays, schema=schema.arrow), (), len(rows))
     bad = tuple(
-        BadRow(index, events.raws[index], events.objects[index], tuple(reasons[index])) for index in sorted(reasons)
+        BadRow(index, events.raws[index], events.objects[index] is not None, tuple(reasons[index]))
+        for index in sorted(reasons)
     )
     keep = pa.array([index for index in range(len(rows)) if index not in reasons], pa.int64())
     good = pa.RecordBatch.from_arrays([array.take(keep) for array in arrays], schema=schema.arrow)
@@ -100,6 +101,12 @@ def _restore_numbers(path: Path, values: list[Any], events: Events, *, literally
             lossy = isinstance(value, list | dict) and may_hold_huge_integers(events.raws[index])
         if lossy:
             values[index] = value_at(path, exact(events.raws[index]))
+
+
+def decode_body(schema: Schema, body: bytes) -> Decoded:
+    """Fit a whole body into the schema, a part at a time. Raises BodyRejected."""
+    group = decode_group(schema, [decode(schema, events) for events in parse_slices(body)])
+    return Decoded(group.good, tuple(replace(row, index=position) for position, row in group.bad), group.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +187,7 @@ def quarantine_batch(schema: Schema, bad: Sequence[tuple[Lsn, BadRow]], now: dat
 
 
 def _exact_value(row: BadRow) -> dict[str, Any]:
-    if row.value is None:
+    if not row.is_object:
         return _NOT_AN_OBJECT
     value: dict[str, Any] = exact(row.raw)
     return value

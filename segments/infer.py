@@ -5,6 +5,7 @@ exactly, the wider one is taken.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -34,12 +35,16 @@ class _Seen:
     fraction_digits: int = 0
 
 
-def infer(events: Events) -> Schema:
-    """The schema for a new source. Raises BodyRejected when no event has a value to infer a column from."""
+def infer(parts: Iterable[Events]) -> Schema:
+    """The schema for a new source, from all of its first body.
+
+    Raises BodyRejected when no event has a value to infer a column from.
+    """
     root = _Seen()
-    for raw, value in zip(events.raws, events.objects, strict=True):
-        if value is not None:
-            _look(root, exact(raw) if may_hold_huge_integers(raw) else value)
+    for events in parts:
+        for raw, value in zip(events.raws, events.objects, strict=True):
+            if value is not None:
+                _look(root, exact(raw) if may_hold_huge_integers(raw) else value)
     columns: list[Column] = []
     _Columns(columns).collect(root, (), "")
     if not columns:

@@ -16,6 +16,8 @@ from segments.errors import BodyRejected
 
 LINE_BYTES_MAX = 1 << 20
 """One orjson call holds the interpreter for up to 0.1 s a MiB (10 MB of `[],` takes a second), so none is longer."""
+SLICE_BYTES = 1 << 20
+"""A large body is read in parts of about this size."""
 DEPTH_MAX = 64
 _BOM = b"\xef\xbb\xbf"
 _BEYOND_64_BITS = re.compile(rb"[0-9]{20}|-[0-9]{19}")
@@ -115,11 +117,39 @@ def parse_body(body: bytes) -> Events:
     if events and not any(value is not None for value in events.objects):
         whole = _parse_whole(body)
         if whole is None:
-            raise BodyRejected(
-                f"the body holds no JSON object: line 1: {events.errors[0]}; send one object, or one object a line"
-            )
+            raise _without_object(events.errors[0])
         return whole
     return events
+
+
+def parse_slices(body: bytes) -> Iterator[Events]:
+    """The events of a body of any size, a part at a time, so that few of them are objects at once.
+
+    Joined they are what `parse_body` gives. Raises BodyRejected, after the last part, as it does.
+    """
+    if len(body) <= SLICE_BYTES or body[:64].lstrip().startswith(b"["):
+        yield parse_body(body)
+        return
+    found = False
+    start, first_error = 0, ""
+    body = body.removeprefix(_BOM)
+    while start < len(body):
+        end = body.rfind(b"\n", start, start + SLICE_BYTES) + 1
+        if end <= start:
+            end = body.find(b"\n", start) + 1 or len(body)
+        events = Events()
+        for line in _lines(body[start:end]):
+            _add(events, line)
+        found = found or len(events.errors) < len(events)
+        first_error = first_error or events.errors.get(0, "")
+        start = end
+        yield events
+    if first_error and not found:
+        raise _without_object(first_error)
+
+
+def _without_object(first_error: str) -> BodyRejected:
+    return BodyRejected(f"the body holds no JSON object: line 1: {first_error}; send one object, or one object a line")
 
 
 def _lines(body: bytes) -> Iterator[bytes]:

@@ -25,7 +25,10 @@ def start(tmp_path) -> Iterator[Starts]:
     finally:
         for daemon in started:
             daemon.end()
-            print(daemon.log.read_text()[-5000:])
+            log = daemon.log.read_text()
+            print(log[-5000:])
+            assert "exc_info" not in log
+            assert '"exception"' not in log
 
 
 @pytest.fixture

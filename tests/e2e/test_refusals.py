@@ -58,6 +58,7 @@ POSTS: dict[str, tuple[int, bytes, str, dict[str, Any]]] = {
     "not zstd": (400, BODY, "name=known", {"Content_Encoding": "zstd"}),
     "unknown coding": (415, BODY, "name=known", {"Content_Encoding": "br"}),
     "two codings": (415, BODY, "name=known", {"Content_Encoding": "gzip, gzip"}),
+    "too many rows": (413, b'{"n":1}\n' * 1_000_001, "name=known", {}),
     "empty key": (400, BODY, "name=known", {"Idempotency_Key": ""}),
 }  # fmt: skip
 

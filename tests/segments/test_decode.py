@@ -154,7 +154,7 @@ def means_the_same(name: str, value: object, cell: object) -> bool:
 def test_a_batch_is_never_quarantined_by_the_schema_inferred_from_it(batch):
     events = parse_body(b"\n".join(map(line, batch)))
     try:
-        schema = infer(events)
+        schema = infer([events])
     except BodyRejected:
         assume(False)
     decoded = decode(schema, events)

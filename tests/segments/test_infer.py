@@ -10,7 +10,7 @@ from segments.schema import COLUMNS_MAX
 
 
 def columns(*lines: str) -> dict[str, str]:
-    schema = infer(parse_body("\n".join(lines).encode()))
+    schema = infer([parse_body("\n".join(lines).encode())])
     assert parse_datafile(print_datafile(schema)) == schema
     return {column.name: str(column.type) for column in schema.columns}
 
@@ -54,7 +54,7 @@ def test_types(found, expected):
 
 
 def test_objects_are_flattened_with_their_paths():
-    schema = infer(parse_body(b'{"a":{"b":{"c":1}},"d":[1],"$e-f g":2}'))
+    schema = infer([parse_body(b'{"a":{"b":{"c":1}},"d":[1],"$e-f g":2}')])
 
     assert print_datafile(schema) == (
         "SCHEMA >\n"
@@ -83,7 +83,7 @@ def test_what_is_only_null_or_only_an_empty_array_is_left_out():
 
 
 def test_the_first_date_time_is_the_sorting_key():
-    schema = infer(parse_body(b'{"a":1,"t":"2013-01-01 10:00:00","u":"2013-01-01 10:00:00"}'))
+    schema = infer([parse_body(b'{"a":1,"t":"2013-01-01 10:00:00","u":"2013-01-01 10:00:00"}')])
 
     assert schema.sorting_key == ("t",)
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from segments import lines
 from segments.errors import BodyRejected
-from segments.lines import DEPTH_MAX, LINE_BYTES_MAX, Number, exact, json_text, parse_body
+from segments.lines import DEPTH_MAX, LINE_BYTES_MAX, Events, Number, exact, json_text, parse_body, parse_slices
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,19 @@ def test_lines_that_are_no_objects_stay_in_their_place_with_a_reason():
 )
 def test_what_strict_json_refuses_is_refused(bad):
     assert 1 in parse_body(b'{"a":1}\n' + bad).errors
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_large_body_in_parts_is_what_it_is_at_once(size, monkeypatch):
+    body = b"\n".join(b'{"n":%d}' % n if n % 7 else b"bad\r\n " for n in range(1000)) + b"\n"
+    monkeypatch.setattr(lines, "SLICE_BYTES", size)
+    joined = Events()
+    for part in parse_slices(body):
+        joined.extend(part)
+
+    assert joined == parse_body(body)
+    with pytest.raises(BodyRejected, match="line 1: not JSON"):
+        list(parse_slices(b"bad\n" * 100))
 
 
 def test_a_line_too_long_or_too_deep_is_refused_without_being_walked():
