@@ -5,7 +5,7 @@ next group. There is no timer and no batch size: the disk sets the pace, and one
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -70,6 +70,7 @@ class Ingest:
         self._seal_wanted: trio.Event | None = None
         self._closing = False
         self._unsynced_since: float | None = None
+        self._unsealed_since: float | None = None
         self._mark_at: float | None = None
 
     @property
@@ -99,7 +100,8 @@ class Ingest:
     async def seal(self) -> None:
         """Have the active file sealed after the group in flight. Returns when it is, or the actor has stopped."""
         if not self._closing:
-            self._seal_wanted = self._seal_wanted or trio.Event()
+            if self._seal_wanted is None:
+                self._seal_wanted = trio.Event()
             self._wake.set()
             await self._seal_wanted.wait()
 
@@ -136,11 +138,10 @@ class Ingest:
         chores = [self._mark_at] if self._mark_at is not None else []
         if self._unsynced_since is not None:
             chores.append(self._unsynced_since + self._sync_interval_s)
-        can_go = not chores and self.log.sealed_lsn == self.log.published == self.log.appended_lsn
-        deadline = min(chores, default=trio.current_time() + self._idle_after_s if can_go else float("inf"))
-        with trio.CancelScope(deadline=deadline):
+        with trio.CancelScope(deadline=min(chores, default=trio.current_time() + self._idle_after_s)):
             await self._wake.wait()
-        return bool(chores or self._wake.is_set() or not can_go)
+        is_in_segments = self.log.sealed_lsn == self.log.published == self.log.appended_lsn
+        return bool(chores) or self._wake.is_set() or not is_in_segments
 
     async def _commit_next(self) -> None:
         group, self._next = self._next, _Group()
@@ -160,6 +161,7 @@ class Ingest:
         if mark or seal is not None:
             self._mark_at = None
         self._unsynced_since = None if self.log.is_synced else (self._unsynced_since or now)
+        self._unsealed_since = (self._unsealed_since or now) if self.log.has_active_file else None
         group.resolve_rest(ActorStopped())
         if seal is not None:
             seal.set()
@@ -186,8 +188,6 @@ class Ingest:
 
     def is_due(self, interval_s: float) -> bool:
         """Whether rows wait for the compactor: sealed ones, or ones older than `interval_s`."""
-        log = self.log
-        since = log.unsealed_since
-        if log.sealed_lsn > log.published:
-            return True
-        return since is not None and datetime.now(UTC) - since >= timedelta(seconds=interval_s)
+        since = self._unsealed_since
+        is_old = since is not None and trio.current_time() >= since + interval_s
+        return is_old or self.log.sealed_lsn > self.log.published

@@ -91,13 +91,17 @@ class SourceLog:
         self.durable_lsn = start.last_lsn
         self.keys = start.keys
         self.damage = start.damage
-        self.unsealed_since: datetime | None = None
         self._wal_schema = schema.arrow.with_metadata({DATAFILE_KEY: print_datafile(schema).encode()})
 
     @property
     def sealed_lsn(self) -> Lsn:
         """Every row up to here is durable in files that no one writes any more."""
         return self.durable_lsn if self._writer is None else Lsn(self._writer.header.first_lsn - 1)
+
+    @property
+    def has_active_file(self) -> bool:
+        """Whether there is a file that `seal` would seal."""
+        return self._writer is not None
 
     @property
     def is_synced(self) -> bool:
@@ -182,7 +186,6 @@ class SourceLog:
             self.sync()
             self._writer.close()
             self._writer = None
-            self.unsealed_since = None
 
     def close(self) -> None:
         """Seal; the log is not used afterwards. Raises WriteFailed."""
@@ -196,18 +199,17 @@ class SourceLog:
             self.seal()
         try:
             if self._writer is None:
-                self._start_file(day, now)
+                self._start_file(day)
             assert self._writer is not None
             self._writer.append(count, sections)
         except OSError as error:
             raise self._abandon(error) from error
         self.appended_lsn = Lsn(self.appended_lsn + count)
 
-    def _start_file(self, day: date, now: datetime) -> None:
+    def _start_file(self, day: date) -> None:
         header = FileHeader(self.epoch, Lsn(self.appended_lsn + 1), self.identity.id, day, self._wal_schema)
         self._writer = WalWriter.create(self._disk, self.source, header)
         self._day = day
-        self.unsealed_since = now
 
     def _abandon(self, error: OSError) -> WriteFailed:
         path = self.source.wal
@@ -219,7 +221,6 @@ class SourceLog:
                 # The descriptor is gone either way, and the file counts as dead already.
                 pass
         self._writer = None
-        self.unsealed_since = None
         self.epoch += 1
         self.appended_lsn = self.durable_lsn
         self.keys.forget_after(self.durable_lsn)

@@ -1,0 +1,122 @@
+"""The actor: groups, chores, sealing, and going away."""
+
+import pytest
+import trio
+import trio.testing
+
+from daemon.ingest import ActorStopped, Ingest
+from segments.decode import Counts
+from segments.lines import parse_body
+from segments.source_log import Committed, Write
+from tests.faults import FaultyDisk
+from tests.stored import Stored, body
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return Stored(tmp_path).create()
+
+
+def write(*ids: int) -> Write:
+    return Write(parse_body(body(*ids)))
+
+
+async def test_what_collects_while_a_group_is_written_is_the_next_group(stored):
+    """One sync answers all of it."""
+    disk = stored.disk = FaultyDisk()
+    actor = Ingest(stored.open(), sync_interval_s=60, idle_after_s=600)
+    outcomes: list[object] = []
+
+    async def submit(number: int) -> None:
+        outcomes.append(await actor.submit(write(number, -number), size_bytes=10, durably=True))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(1, 101):
+            nursery.start_soon(submit, number)
+        await trio.testing.wait_all_tasks_blocked()
+        disk.operations.clear()
+        nursery.start_soon(actor.run)
+        while len(outcomes) < 100:
+            await trio.testing.wait_all_tasks_blocked()
+        actor.close()
+
+    assert all(isinstance(one, Committed) and one.counts == Counts(1, 1) for one in outcomes)
+    assert disk.operations.count("pwrite") == 2  # the file's header, and one frame
+    assert stored.ids() == list(range(1, 101))
+
+
+async def test_sealing_twice_at_once_seals_once_and_the_actor_lives_on(stored):
+    actor = Ingest(stored.open(), sync_interval_s=60, idle_after_s=600)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(actor.run)
+        await actor.submit(write(1), size_bytes=10, durably=True)
+        assert actor.log.sealed_lsn == 0
+        async with trio.open_nursery() as sealers:
+            sealers.start_soon(actor.seal)
+            sealers.start_soon(actor.seal)
+        assert actor.log.sealed_lsn == 1
+        assert isinstance(await actor.submit(write(2), size_bytes=10, durably=True), Committed)
+        actor.close()
+
+
+async def test_closing_commits_what_is_queued_and_refuses_what_comes_later(stored):
+    actor = Ingest(stored.open(), sync_interval_s=60, idle_after_s=600)
+    outcomes: list[object] = []
+
+    async def submit(number: int) -> None:
+        outcomes.append(await actor.submit(write(number), size_bytes=10, durably=False))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(submit, number)
+        await trio.testing.wait_all_tasks_blocked()
+        actor.close()
+        with pytest.raises(ActorStopped):
+            await actor.submit(write(99), size_bytes=10, durably=True)
+        nursery.start_soon(actor.run)
+
+    assert len(outcomes) == 50
+    assert all(isinstance(one, Committed) for one in outcomes)
+    assert actor.log.is_synced
+    assert stored.ids() == list(range(50))
+
+
+async def test_rows_without_a_waiting_sender_are_synced_by_themselves(stored):
+    actor = Ingest(stored.open(), sync_interval_s=0.01, idle_after_s=600)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(actor.run)
+        await actor.submit(write(1), size_bytes=10, durably=False)
+        with trio.fail_after(30):
+            while not actor.log.is_synced:
+                await trio.lowlevel.checkpoint()
+        actor.close()
+
+
+async def test_an_idle_actor_goes_only_when_all_its_rows_are_in_segments(stored):
+    actor = Ingest(stored.open(), sync_interval_s=0.01, idle_after_s=0.01)
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(actor.run)
+            await actor.submit(write(1), size_bytes=10, durably=True)
+            await actor.seal()
+            assert isinstance(await actor.submit(write(2), size_bytes=10, durably=True), Committed)
+            await actor.seal()
+            stored.compact(actor.log)
+
+    with pytest.raises(ActorStopped):
+        await actor.submit(write(3), size_bytes=10, durably=True)
+
+
+async def test_a_failing_disk_fails_the_group_and_not_the_actor(stored):
+    log = stored.open()
+    log._disk = FaultyDisk(1)
+    actor = Ingest(log, sync_interval_s=60, idle_after_s=600)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(actor.run)
+        refused = await actor.submit(write(1), size_bytes=10, durably=True)
+        stays = await actor.submit(write(2), size_bytes=10, durably=True)
+        actor.close()
+
+    assert "could not be written" in str(refused)
+    assert isinstance(stays, Committed)
+    assert stored.ids() == [2]
