@@ -182,7 +182,10 @@ class HttpConnection:
         length = head.content_length
         waits = self._h11.they_are_waiting_for_100_continue
         if self._h11.their_state is h11.SEND_BODY and not waits and length is not None and length <= DRAIN_BYTES_MAX:
-            await self.read_body(bytes_max=DRAIN_BYTES_MAX, progress=NO_PROGRESS)
+            try:
+                await self.read_body(bytes_max=DRAIN_BYTES_MAX, progress=NO_PROGRESS)
+            except BadRequest:
+                self.closing = True
 
     async def respond(self, status: int, fields: Fields, body: bytes) -> None:
         """Send a whole answer. If the request's body has not been read, the connection closes after it."""

@@ -34,7 +34,7 @@ class WalFile:
 class Log:
     """All of a source's WAL above `published`, in LSN order, and what is wrong with it.
 
-    `files` pairs each file with its live frames. `torn` are tails that nobody was told about.
+    `files` hold their live frames only. `torn` are tails that nobody was told about.
     """
 
     files: tuple[WalFile, ...]

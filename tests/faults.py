@@ -25,8 +25,6 @@ class FaultyDisk(Disk):
     def _step(self, operation: str) -> None:
         self.operations.append(operation)
         reached = len(self.operations)
-        if self._fault == "die after" and self._at and reached > self._at:
-            raise Died
         if reached == self._at and self._fault == "die":
             raise Died
         hit = reached == self._at or (self._fault == "fail on" and self._at and reached > self._at)

@@ -193,6 +193,13 @@ def test_slow_clients_are_cut_off_and_others_do_not_wait(daemon, unchanged):
     assert 28 <= int(answers["idle took"]) <= 36
 
 
+def test_a_refused_client_that_leaves_in_the_middle_of_its_body_is_no_error_of_ours(daemon, unchanged):
+    wrong = head(b"Content-Length: 100").replace(TOKEN.encode(), b"wrong") + BODY
+    (answer,) = daemon.raw(wrong)
+    check(answer, 403)
+    assert "a request failed" not in daemon.log.read_text()
+
+
 def test_a_client_that_leaves_in_the_middle_of_a_body_stores_nothing(daemon, unchanged):
     with daemon.connect() as connection:
         connection.sendall(head(b"Content-Length: 100") + BODY + b"\n" + BODY)
