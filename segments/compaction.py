@@ -41,7 +41,7 @@ def compact(disk: Disk, source: SourceDir, *, through: Lsn) -> Compacted:
         raise corruption
     remove_leftovers(disk, manifest)
     # The file beyond `through` is another process's to write and to sync.
-    log = assemble(open_files(disk, source, through=through), manifest.published)
+    log = assemble(open_files(disk, source, through=through), manifest.published, through=through)
     for corruption in log.damage:
         raise corruption
     published, rows = manifest.published, 0

@@ -96,8 +96,11 @@ def open_files(disk: Disk, source: SourceDir, *, through: Lsn = LAST) -> list[Wa
     return files
 
 
-def assemble(files: list[WalFile], published: Lsn) -> Log:
-    """Judge the parsed files together: void, cut and vouch; keep the frames above `published`."""
+def assemble(files: list[WalFile], published: Lsn, *, through: Lsn = LAST) -> Log:
+    """Judge the parsed files together: void, cut and vouch; keep the frames above `published`, up to `through`.
+
+    Who leaves out files that begin after `through` must pass it here: one of them may void what is beyond it.
+    """
     vouched = max(
         [published]
         + [file.name.first_lsn - 1 for file in files]
@@ -117,7 +120,8 @@ def assemble(files: list[WalFile], published: Lsn) -> Log:
                 frames += file.later if file.header is not None else ()
             else:
                 torn.append((file.path, file.bad))
-        frames = [f for f in frames if f.count and f.last_lsn > published and f.first_lsn < void_from]
+        end = min(void_from, Lsn(through + 1))
+        frames = [f for f in frames if f.count and f.last_lsn > published and f.first_lsn < end]
         live.append(replace(file, frames=tuple(frames)))
         for frame in frames:
             if frame.first_lsn > last + 1 and not damage:

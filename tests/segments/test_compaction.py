@@ -10,7 +10,7 @@ import pytest
 from segments.compaction import compact
 from segments.datafile import parse_datafile
 from segments.disk import Disk
-from segments.errors import Corruption
+from segments.errors import Corruption, WriteFailed
 from segments.manifest import read_applied, read_manifest
 from segments.segment_file import read_facts
 from segments.snapshot import open_snapshot
@@ -86,6 +86,24 @@ def test_rows_beyond_the_sealed_files_stay_in_the_wal(stored):
     assert stored.ids() == [1, 2]
     commit(log, body(3))
     assert stored.ids() == [1, 2, 3]
+
+
+def test_what_a_dead_file_holds_beyond_the_durable_rows_is_never_published(stored):
+    """Its failed group may lie there whole; the epoch that voids it is still being written, so it is not looked at."""
+    log = stored.open()
+    commit(log, body(1))
+    log._disk = log._writer._disk = FaultyDisk(2)
+    with pytest.raises(WriteFailed):
+        commit(log, body(2))
+    log._disk = stored.disk
+    commit(log, body(30, 40))
+    done = compact(stored.disk, stored.source, through=log.sealed_lsn)
+
+    assert done.published == log.sealed_lsn == 1
+    assert stored.ids() == [1, 30, 40]
+    stored.compact(log)
+    assert stored.ids() == [1, 30, 40]
+    assert not stored.snapshot().damage
 
 
 def test_at_every_operation_a_reader_sees_every_row_once(tmp_path):

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from segments import source_log
+from segments.compaction import compact
 from segments.decode import Counts
 from segments.errors import KeyReused, SourceDamaged, WriteFailed
 from segments.filenames import Lsn
@@ -196,6 +197,9 @@ def _live(stored: Stored, disk: FaultyDisk) -> tuple[set[int], set[int]]:
                 if n % 4 == 3:
                     log.mark()
                     stored.compact(log)
+                elif log.sealed_lsn > log.published:
+                    # As the daemon does it: the file that is being written stays.
+                    log.published = compact(disk, stored.source, through=log.sealed_lsn).published
             except (WriteFailed, OSError):
                 continue
     except (Died, OSError):
