@@ -1,32 +1,18 @@
 """A real siltstoned as a test drives it: a process of its own, on a free port, killed at the end whatever happens."""
 
-import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.http_client import TIMEOUT_S, Address, Answer, Client, connect, send_all_and_read
+
 TOKEN = "the-admin-token-of-the-tests"
-ANSWER_TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A whole response; header names are lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 class Daemon:
@@ -67,7 +53,7 @@ class Daemon:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, return the exit code."""
         self.process.send_signal(number)
-        code = self.process.wait(timeout=ANSWER_TIMEOUT_S)
+        code = self.process.wait(timeout=TIMEOUT_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
@@ -77,54 +63,48 @@ class Daemon:
 
     def end(self) -> None:
         """Leave nothing of it running."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is None:
+            return
+        try:
+            # Also when the daemon itself is dead: its children are in the same group.
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        if self._process is not None and self._process.stdout is not None:
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+        if self._process.stdout is not None:
             self._process.stdout.close()
 
     def post(
         self, body: bytes, query: str = "name=t&wait=true", *, token: str | None = TOKEN, **headers: str
     ) -> Answer:
         """POST to /v0/events on a connection of its own; header names are given with underscores."""
-        fields = {name.replace("_", "-"): value for name, value in headers.items()}
         if token is not None:
-            fields.setdefault("Authorization", f"Bearer {token}")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_TIMEOUT_S)
-        try:
-            connection.request("POST", f"/v0/events?{query}", body, fields)
-            response = connection.getresponse()
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-        finally:
-            connection.close()
+            headers.setdefault("Authorization", f"Bearer {token}")
+        with Client(self.address) as client:
+            return client.request("POST", f"/v0/events?{query}", body, **headers)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=ANSWER_TIMEOUT_S)
+        return connect(self.address)
 
     def raw(self, *pieces: bytes) -> list[Answer]:
         """Send bytes as they are, a piece at a time, and read answers until the server closes or falls silent."""
-        with self.connect() as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for piece in pieces:
-                connection.sendall(piece)
-            connection.shutdown(socket.SHUT_WR)
-            received = b""
-            while data := connection.recv(65536):
-                received += data
-        return list(parse_answers(received))
+        return send_all_and_read(self.address, *pieces)
 
+    @property
+    def address(self) -> Address:
+        return ("127.0.0.1", self.port)
 
-def parse_answers(data: bytes) -> Iterator[Answer]:
-    """Split a stream of responses; interim ones are left out."""
-    while data:
-        head, _, rest = data.partition(b"\r\n\r\n")
-        status_line, *lines = head.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        status = int(status_line.split()[1])
-        length = int(headers.get("content-length", "0"))
-        if status >= 200:
-            yield Answer(status, headers, rest[:length])
-        data = rest[length:]
+    @property
+    def children(self) -> list[int]:
+        """Processes that the daemon has started and not yet buried."""
+        found: list[int] = []
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            try:
+                found += map(int, (task / "children").read_text().split())
+            except (FileNotFoundError, ProcessLookupError):
+                # The thread has ended since it was listed.
+                continue
+        return found
 
 
 def siltstone(data: Path, *arguments: str, url: str = "", stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":

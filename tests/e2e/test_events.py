@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from tests.daemons import TOKEN, query
+from tests.http_client import Client, send_and_stay
 
 BODY = b'{"n":1,"s":"x"}'
 AUTH = f"Authorization: Bearer {TOKEN}\r\n".encode()
@@ -64,6 +65,31 @@ def test_forms_of_a_body(daemon, body, rows):
     assert len(query(daemon.data, "SELECT n FROM t")) == rows
 
 
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\n\n \t\r\n"])
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\n\r\n"])
+def test_forms_of_a_large_body(daemon, before, ending):
+    """Large bodies are decoded elsewhere and in slices; what counts as a row must not depend on that."""
+    rows = [orjson.dumps({"n": n, "s": "x" * 20}) for n in range(40_000)]
+    for last in (b"", ending):
+        answer = daemon.post(before + ending.join(rows) + last)
+        assert answer.json() | {"lsn": 0} == {"successful_rows": 40_000, "quarantined_rows": 0, "lsn": 0}
+    assert query(daemon.data, "SELECT count(*) AS n, sum(n) AS s, min(length(s)) AS l FROM t") == [
+        {"n": 80_000, "s": 40_000 * 39_999, "l": 20}
+    ]
+
+
+def test_a_bad_row_in_a_large_body_is_quarantined_alone(daemon):
+    daemon.post(b'{"n":1}')
+    rows = [orjson.dumps({"n": n}) for n in range(20_000)]
+    rows[7], rows[19_000] = b'{"n":"seven"}', b"no JSON"
+
+    assert daemon.post(b"\n".join(rows)).json() == {"successful_rows": 19_998, "quarantined_rows": 2, "lsn": 20_001}
+    assert [row["c__row"] for row in query(daemon.data, "SELECT c__row FROM t_quarantine ORDER BY c__lsn")] == [
+        '{"n":"seven"}',
+        "no JSON",
+    ]
+
+
 def test_an_empty_body_is_a_success_without_rows_and_makes_nothing(daemon):
     assert daemon.post(b"", "name=new").json() == {"successful_rows": 0, "quarantined_rows": 0}
     assert not list((daemon.data / "sources").iterdir())
@@ -89,12 +115,31 @@ def test_chunked_bodies(daemon, size):
     assert answer.json()["successful_rows"] == 20
 
 
+def test_a_chunked_body_may_be_compressed(daemon):
+    packed = gzip.compress(b"\n".join([BODY] * 5000))
+    head, _, body = chunked(packed, 1).partition(b"\r\n\r\n")
+    (answer,) = daemon.raw(head + b"\r\nContent-Encoding: gzip\r\n\r\n" + body)
+
+    assert answer.json()["successful_rows"] == 5000
+
+
 def test_pipelined_requests_are_answered_in_order(daemon):
-    """Twice, so that the second time every head is known from before."""
+    """Twice, so that the second time every head is known from before; the client goes on listening only."""
     bodies = [b"\n".join([BODY] * n) for n in range(1, 21)]
     for _ in range(2):
-        answers = daemon.raw(b"".join(map(request, bodies)))
+        answers = send_and_stay(daemon.address, b"".join(map(request, bodies)), answers=20)
         assert [answer.json()["successful_rows"] for answer in answers] == list(range(1, 21))
+
+
+def test_a_connection_is_kept_open_from_request_to_request_even_after_a_refusal(daemon):
+    with Client(daemon.address) as client:
+        ports = set()
+        for target, status in [("name=t&wait=true", 200), ("name=..", 400), ("name=t", 202), ("name=t&wait=1", 200)]:
+            answer = client.request("POST", f"/v0/events?{target}", BODY, Authorization=f"Bearer {TOKEN}")
+            assert answer.status == status
+            ports.add(client.local_port)
+    assert len(ports) == 1
+    assert ports != {0}
 
 
 def test_a_request_may_come_byte_by_byte_and_a_known_head_changes_nothing(daemon):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import orjson
 import pyarrow.parquet as pq
 
-from tests.daemons import TOKEN, query, segments, wal_files
+from tests.daemons import TOKEN, query, segments, siltstone, wal_files
 
 CLIENTS = 8
 KILLS = 20
@@ -19,9 +19,9 @@ KILLS = 20
 class Ledger:
     """What a client knows, written down before each request and after each answer."""
 
-    sent: set[str] = field(default_factory=set)
+    requests: list[list[str]] = field(default_factory=list)
     stored: set[str] = field(default_factory=set)
-    unknown: set[str] = field(default_factory=set)
+    statuses: Counter[int] = field(default_factory=Counter)
 
 
 class Client(threading.Thread):
@@ -43,7 +43,7 @@ class Client(threading.Thread):
             ids = [f"{self._number}-{request}-{row}" for row in range(self._dice.choice([1, 1, 50]))]
             body = b"\n".join(orjson.dumps({"id": one, "n": request}) for one in ids)
             key = f"{self._number}-{request}" if request % 2 else None
-            self.ledger.sent.update(ids)
+            self.ledger.requests.append(ids)
             while True:
                 try:
                     connection = connection or http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
@@ -53,11 +53,11 @@ class Client(threading.Thread):
                         connection.close()
                     connection = None
                     status = 0
+                self.ledger.statuses[status] += 1
                 if status == 200:
                     self.ledger.stored.update(ids)
                     break
                 if key is None or self._halt.is_set():
-                    self.ledger.unknown.update(ids)
                     break
                 self._halt.wait(0.02)
         if connection is not None:
@@ -92,16 +92,21 @@ def test_twenty_kills_under_load_lose_nothing_and_double_nothing(start, eventual
             client.join()
 
     stored = set().union(*(client.ledger.stored for client in clients))
-    sent = set().union(*(client.ledger.sent for client in clients))
-    print(f"{len(sent)} rows sent, {len(stored)} acknowledged")
+    requests = [ids for client in clients for ids in client.ledger.requests]
+    statuses = sum((client.ledger.statuses for client in clients), Counter[int]())
+    print(f"{sum(map(len, requests))} rows sent, {len(stored)} acknowledged; answers, 0 for none: {statuses}")
     assert len(stored) > 1000
+    assert set(statuses) <= {0, 200, 503}
 
     def check(ids: list[str]) -> None:
         times = Counter(ids)
         assert not [one for one in stored if times[one] != 1]
         assert not [one for one, count in times.items() if count > 1]
-        assert set(times) <= sent
+        assert set(times) <= {one for ids in requests for one in ids}
+        # Also one that was never answered is there whole or not at all.
+        assert not [ids for ids in requests if len({one in times for one in ids}) > 1]
 
     check([row["id"] for row in query(daemon.data, "SELECT id FROM t")])
     eventually(lambda: not wal_files(daemon.data, "t"))
     check([one for path in segments(daemon.data, "t") for one in pq.ParquetFile(path).read()["id"].to_pylist()])
+    assert siltstone(daemon.data, "verify").returncode == 0

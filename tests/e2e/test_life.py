@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 
-from tests.daemons import TOKEN, query, siltstone, wal_files
+from tests.daemons import TOKEN, query, segments, siltstone, wal_files
+from tests.http_client import parse_answers
 
 BODY = b'{"id":%d}'
 
@@ -91,24 +92,33 @@ def test_the_first_start_makes_an_admin_token_for_its_owner_alone(tmp_path):
     assert token not in (data / "tokens.json").read_text()
 
 
-def test_a_kill_leaves_no_child_running(start, eventually):
-    """The compaction child dies with its daemon, whatever it was doing."""
-    daemon = start("--compact-interval", "0.1")
-    for number in range(20):
-        daemon.post(BODY % number)
-    group = daemon.process.pid
-    daemon.kill()
+def test_a_body_under_way_at_sigterm_is_taken_answered_and_stored(daemon, eventually):
+    daemon.post(BODY % 0)
+    body = BODY % 1 + b"\n" + BODY % 2
+    head = f"POST /v0/events?name=t&token={TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with daemon.connect() as connection:
+        connection.sendall(head + body[:9])
+        # Later than the head on the same listener, so the head has been read when this is answered.
+        daemon.post(BODY % 3)
+        daemon.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "stopping" in daemon.log.read_text())
+        connection.sendall(body[9:])
+        (answer,) = parse_answers(connection.recv(65536))
+    # Not by stop(): a second signal kills.
+    assert daemon.process.wait(timeout=60) == 0
 
-    def is_gone() -> bool:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        return False
+    assert answer.status == 202
+    assert answer.headers["connection"] == "close"
+    assert query(daemon.data, "SELECT id FROM t ORDER BY id") == [{"id": n} for n in range(4)]
 
-    eventually(is_gone)
-    daemon.start()
-    assert len(query(daemon.data, "SELECT * FROM t")) == 20
+
+def test_options_may_come_from_the_environment(start, eventually):
+    settings = ("SILTSTONED_MAX_BODY=1024", "SILTSTONED_COMPACT_INTERVAL=0.1")
+    daemon = start(prefix=("env", *settings))
+    assert daemon.post(b'{"s":"%b"}' % (b"x" * 1024)).status == 413
+    assert daemon.post(b'{"s":"x"}').status == 200
+
+    eventually(lambda: len(segments(daemon.data, "t")) == 1)
 
 
 def test_a_mark_vouches_for_the_last_commit_within_seconds(daemon, eventually):
