@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
@@ -27,7 +28,7 @@ def main() -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     for source, through in jobs.items():
         try:
-            done = compact(Disk(), SourceDir(Path(source)), through=Lsn(through))
+            done = compact(Disk(), SourceDir(Path(source)), through=Lsn(through), now=datetime.now(UTC))
         except (StorageError, OSError) as error:
             result: dict[str, object] = {"source": source, "error": str(error)}
         else:

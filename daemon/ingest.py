@@ -119,7 +119,7 @@ class Ingest:
                     continue
                 await self._commit_next()
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self.log.close)
+                await trio.to_thread.run_sync(self.log.seal)
         except WriteFailed as error:
             _log.error("the last rows could not be synced", source=self.log.source.name, reason=str(error))
         finally:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from query.listing import source_names
 from segments.disk import Disk
 from segments.errors import Corruption, StorageError
-from segments.filenames import DataDir, Kind
+from segments.filenames import DataDir, RowKind
 from segments.snapshot import Rows, Snapshot, open_snapshot
 
 # DuckDB would otherwise fetch an extension from the network in the middle of a query.
@@ -62,7 +62,7 @@ def _mentioned(sql: str, names: Iterable[str]) -> list[str]:
 
 
 def _offer(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
-    kinds: tuple[tuple[Kind, str], ...] = (("rows", snapshot.name), ("quarantine", f"{snapshot.name}_quarantine"))
+    kinds: tuple[tuple[RowKind, str], ...] = (("rows", snapshot.name), ("quarantine", f"{snapshot.name}_quarantine"))
     for kind, view in kinds:
         rows = snapshot.of(kind)
         connection.register(f"_tail_{view}", rows.tail)

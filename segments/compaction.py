@@ -1,12 +1,13 @@
 """Sealed WAL files -> segments -> the WAL files deleted, so that a crash anywhere neither loses nor doubles a row.
 
-For each run of files: the quarantine segment is published first and the rows segment second; the rename of the rows
-segment is the commit point for both. Only then does applied.json move, and only then do WAL files go. Runs in a process
+For each run of files: the segments of quarantined rows and of keys are published first and the rows segment last; the
+rename of the rows segment is the commit point for all three. Only then does applied.json move, and only then do WAL files go. Runs in a process
 of its own; at most one for a source, and none without the lock of the data directory.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow as pa
 from segments.batches import declared_schema, frame_keys, quarantine_batches, row_batches
 from segments.disk import Disk
 from segments.filenames import Lsn, SourceDir, WalName
+from segments.keys import keys_table, oldest_keys_day
 from segments.manifest import SegmentRef, read_manifest, remove_leftovers, write_applied
 from segments.segment_file import Span, write_segment
 from segments.wal_reader import WalFile, assemble, open_files
@@ -30,10 +32,10 @@ class Compacted:
     segments: tuple[SegmentRef, ...]
 
 
-def compact(disk: Disk, source: SourceDir, *, through: Lsn) -> Compacted:
+def compact(disk: Disk, source: SourceDir, *, through: Lsn, now: datetime) -> Compacted:
     """Move every row up to `through` from the WAL into segments; files with rows beyond it are not touched.
 
-    `through` is a durable LSN at which a file ends. Raises Corruption before anything is changed when the source is
+    `through` is a durable LSN at which a file ends. Keys older than they are kept at `now` (UTC) go. Raises Corruption before anything is changed when the source is
     damaged, and OSError when the disk refuses; both leave the source as it was or a step further, never worse.
     """
     manifest = read_manifest(disk, source)
@@ -54,6 +56,9 @@ def compact(disk: Disk, source: SourceDir, *, through: Lsn) -> Compacted:
     if published > manifest.published or segments:
         write_applied(disk, source, published)
     _remove_covered(disk, source, published, through)
+    for ref in manifest.keys:
+        if ref.day < oldest_keys_day(now):
+            disk.unlink(ref.path)
     return Compacted(published, rows, tuple(segments))
 
 
@@ -82,17 +87,20 @@ def _compact_run(disk: Disk, source: SourceDir, run: list[WalFile], *, first: Ls
         rows = rows.sort_by([(name, "ascending") for name in schema.sorting_key])
     quarantine = pa.Table.from_batches([b for file in run for b in quarantine_batches(file)], schema.quarantine)
     assert rows.num_rows + quarantine.num_rows == last - first + 1
-    span = Span(day, schema, first, last, quarantine.num_rows, frame_keys(frames))
+    keys = keys_table(frame_keys(frames))
+    span = Span(day, schema, first, last, quarantine.num_rows, keys.num_rows)
     if quarantine.num_rows:
         write_segment(disk, source, "quarantine", quarantine, span)
+    if keys.num_rows:
+        write_segment(disk, source, "keys", keys, span)
     return write_segment(disk, source, "rows", rows, span)
 
 
 def _remove_covered(disk: Disk, source: SourceDir, published: Lsn, through: Lsn) -> None:
     """Delete the files whose rows are all published, oldest first. Files beyond `through` may still be written."""
-    names = sorted(name for name in map(WalName.parse, disk.listdir(source.wal)) if name)
-    covered = [name for name in names if name.first_lsn <= through]
     if published < through:
         return
-    for name in covered:
-        disk.unlink(source.wal / str(name))
+    names = sorted(name for name in map(WalName.parse, disk.listdir(source.wal)) if name)
+    for name in names:
+        if name.first_lsn <= through:
+            disk.unlink(source.wal / str(name))

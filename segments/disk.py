@@ -7,6 +7,7 @@ underneath that fails, records or forgets what was not synced.
 import fcntl
 import mmap
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from segments.errors import DataDirLocked
@@ -119,11 +120,17 @@ def publish(disk: Disk, path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     if disk.exists(temporary):
         disk.unlink(temporary)
-    descriptor = disk.create(temporary)
     try:
-        disk.pwrite(descriptor, data, 0)
-        disk.sync(descriptor)
-    finally:
-        disk.close(descriptor)
-    disk.rename(temporary, path)
+        descriptor = disk.create(temporary)
+        try:
+            disk.pwrite(descriptor, data, 0)
+            disk.sync(descriptor)
+        finally:
+            disk.close(descriptor)
+        disk.rename(temporary, path)
+    except OSError:
+        # A disk that is full for a while must not be littered meanwhile.
+        with suppress(OSError):
+            disk.unlink(temporary)
+        raise
     disk.sync_dir(path.parent)

@@ -25,6 +25,10 @@ class WriteFailed(StorageError):
     """The group is not known to be stored; the file it went to is dead. Retrying later may succeed."""
 
 
+class GroupTooLarge(StorageError):
+    """The rows are more than one commit can hold; nothing of them was written."""
+
+
 class SourceDamaged(StorageError):
     """The source holds corruption and takes no writes until it is repaired."""
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Literal, NewType, Self
 
 Lsn = NewType("Lsn", int)
-Kind = Literal["rows", "quarantine"]
+RowKind = Literal["rows", "quarantine"]
+Kind = Literal[RowKind, "keys"]
+"""Three directories of segments: good rows, rows that did not fit, and the idempotency keys of both."""
 
 NAME_MAX = 128
 _SOURCE_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{NAME_MAX - 1}}}")
@@ -118,7 +120,7 @@ class SourceDir:
         return self.path / "wal"
 
     def kind(self, kind: Kind) -> Path:
-        """`rows/` or `quarantine/`."""
+        """`rows/`, `quarantine/` or `keys/`."""
         return self.path / kind
 
     def day(self, kind: Kind, day: date) -> Path:
@@ -128,4 +130,7 @@ class SourceDir:
 def parse_day(name: str) -> date | None:
     """The date of a day directory's name; None for any other name."""
     match = _DAY_NAME.fullmatch(name)
-    return date.fromisoformat(match[1]) if match else None
+    try:
+        return date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        return None

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 import google_crc32c
 import pyarrow as pa
 
+from segments.errors import GroupTooLarge, SchemaError
 from segments.filenames import Lsn
 
 SECTOR = 512
@@ -22,14 +23,22 @@ FRAME_MAGIC = b"SLTF"
 PAYLOAD_MAX = 1 << 30
 SCHEMA_MAX = 1 << 24
 
-# magic, version, crc, length of the padded header, length of the schema, epoch, first LSN, source id, day since 1970
-_FILE = struct.Struct("<8sIIIIQQ16si4x")
-# magic, payload length, crc, crc of the frame (or header) before, first LSN, durable LSN, count, lengths of 3 sections
-_FRAME = struct.Struct("<4sIIIQQIIII16x")
+NONCE_BYTES = 16
+"""Random bytes that a file's header and each of its frames carry. A client chooses what lies inside a frame, down to
+bytes that read as frames of their own; it can't know these, so what it sends is never taken for a frame."""
+
+# magic, version, crc, length of the padded header, length of the schema, epoch, first LSN, source id, nonce, day since
+# 1970
+_FILE = struct.Struct("<8sIIIIQQ16s16si4x")
+# magic, payload length, crc, crc of the frame (or header) before, first LSN, durable LSN, count, lengths of 3 sections,
+# nonce
+_FRAME = struct.Struct("<4sIIIQQIIII16s")
 _CRC_AT_FILE, _CRC_AT_FRAME = 12, 8
-assert _FILE.size == 64
+assert _FILE.size == 80
 assert _FRAME.size == SECTION
 _EPOCH_DAY = date(1970, 1, 1)
+
+Sections = tuple[bytes | pa.Buffer, bytes | pa.Buffer, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,7 @@ class FileHeader:
     epoch: int
     first_lsn: Lsn
     source_id: bytes
+    nonce: bytes
     day: date
     schema: pa.Schema
     length: int = 0
@@ -82,13 +92,26 @@ def _crc_without_field(data: bytes | memoryview, crc_at: int) -> int:
 
 
 def encode_header(header: FileHeader) -> tuple[bytes, int]:
-    """The header's bytes and its CRC, which the first frame repeats."""
+    """The header's bytes and its CRC, which the first frame repeats. Raises SchemaError for one too large to read."""
     schema = header.schema.serialize().to_pybytes()
+    if len(schema) > SCHEMA_MAX:
+        raise SchemaError(f"the schema takes {len(schema)} bytes; {SCHEMA_MAX} is the limit")
     length = _padded(_FILE.size + len(schema), SECTOR)
     data = bytearray(length)
     days = (header.day - _EPOCH_DAY).days
     _FILE.pack_into(
-        data, 0, FILE_MAGIC, VERSION, 0, length, len(schema), header.epoch, header.first_lsn, header.source_id, days
+        data,
+        0,
+        FILE_MAGIC,
+        VERSION,
+        0,
+        length,
+        len(schema),
+        header.epoch,
+        header.first_lsn,
+        header.source_id,
+        header.nonce,
+        days,
     )
     data[_FILE.size : _FILE.size + len(schema)] = schema
     crc = _crc_without_field(bytes(data), _CRC_AT_FILE)
@@ -100,7 +123,7 @@ def decode_header(view: memoryview) -> FileHeader | BadBytes:
     """The header at the start of a WAL file, or why there is none. A foreign version is bad bytes too."""
     if len(view) < _FILE.size:
         return BadBytes(0, f"the file is {len(view)} bytes long, shorter than a header")
-    magic, version, crc, length, schema_length, epoch, first_lsn, source_id, days = _FILE.unpack_from(view, 0)
+    magic, version, crc, length, schema_length, epoch, first_lsn, source_id, nonce, days = _FILE.unpack_from(view, 0)
     if magic != FILE_MAGIC:
         return BadBytes(0, "the file does not start with a WAL file's magic number")
     if version != VERSION:
@@ -111,24 +134,29 @@ def decode_header(view: memoryview) -> FileHeader | BadBytes:
         return BadBytes(0, "the header's checksum does not match")
     schema = pa.ipc.read_schema(pa.py_buffer(view[_FILE.size : _FILE.size + schema_length]))
     day = _EPOCH_DAY + timedelta(days=days)
-    return FileHeader(epoch, Lsn(first_lsn), source_id, day, schema, length, crc)
+    return FileHeader(epoch, Lsn(first_lsn), source_id, nonce, day, schema, length, crc)
 
 
 def encode_frame(
     *,
+    nonce: bytes,
     first_lsn: Lsn,
     count: int,
     durable_lsn: Lsn,
     previous_crc: int,
-    sections: tuple[bytes | pa.Buffer, bytes | pa.Buffer, bytes] = (b"", b"", b""),
+    sections: Sections = (b"", b"", b""),
 ) -> tuple[bytes, int]:
-    """A frame's bytes, padded to whole sectors, and its CRC. `sections`: rows, quarantined rows, notes."""
+    """A frame's bytes, padded to whole sectors, and its CRC. `sections`: rows, quarantined rows, notes.
+
+    Raises GroupTooLarge for one that could not be read back.
+    """
     views = [memoryview(section) for section in sections]
     length = sum(_padded(len(view), SECTION) for view in views)
-    assert length <= PAYLOAD_MAX, length
+    if length > PAYLOAD_MAX:
+        raise GroupTooLarge(f"the rows take {length} bytes; {PAYLOAD_MAX} is the limit for one commit, send fewer")
     data = bytearray(_padded(_FRAME.size + length, SECTOR))
     _FRAME.pack_into(
-        data, 0, FRAME_MAGIC, length, 0, previous_crc, first_lsn, durable_lsn, count, *(len(view) for view in views)
+        data, 0, FRAME_MAGIC, length, 0, previous_crc, first_lsn, durable_lsn, count, *map(len, views), nonce
     )
     at = _FRAME.size
     for view in views:
@@ -140,12 +168,12 @@ def encode_frame(
     return bytes(data), crc
 
 
-def decode_frame(view: memoryview, offset: int) -> Frame | BadBytes:
+def decode_frame(view: memoryview, offset: int, nonce: bytes) -> Frame | BadBytes:
     """The frame at `offset`, or why there is none. The chain and the LSNs are the caller's to check."""
     if len(view) - offset < _FRAME.size:
         return BadBytes(offset, "the file ends inside a frame's header")
-    magic, length, crc, _, first_lsn, durable_lsn, count, *lengths = _FRAME.unpack_from(view, offset)
-    if magic != FRAME_MAGIC:
+    magic, length, crc, _, first_lsn, durable_lsn, count, *lengths, said_nonce = _FRAME.unpack_from(view, offset)
+    if magic != FRAME_MAGIC or said_nonce != nonce:
         return BadBytes(offset, "no frame starts here")
     padded = [_padded(section, SECTION) for section in lengths]
     end = offset + _padded(_FRAME.size + length, SECTOR)

@@ -1,24 +1,37 @@
 """Idempotency keys: what was answered to a key, so that a request sent again adds nothing twice.
 
-Keys travel in the notes of the frame that holds their rows, and from there into the metadata of the segment, so that
-they are exactly as durable as the rows. They are kept for a day, and at most KEYS_MAX of them for a source.
+Keys travel in the notes of the frame that holds their rows, and from there into a segment of keys that is published with
+the rows, so that they are exactly as durable as those. They are kept for a day, and at most KEYS_MAX for a source.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
+from datetime import date, datetime, timedelta
 
 import orjson
+import pyarrow as pa
 
 from segments.errors import KeyReused
 
 KEYS_MAX = 1_000_000
 KEPT_S = 24 * 3600
+KEYS_SCHEMA = pa.schema(
+    [
+        pa.field("scope", pa.string()),
+        pa.field("key", pa.string()),
+        pa.field("fingerprint", pa.string()),
+        pa.field("at_s", pa.int64()),
+        pa.field("successful", pa.int64()),
+        pa.field("quarantined", pa.int64()),
+        pa.field("last_lsn", pa.uint64()),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """`scope` keeps one sender's keys from another's; `fingerprint` is of the body; `first_lsn` is 0 until committed."""
+    """`scope` keeps one sender's keys from another's; `fingerprint` is of the body; `last_lsn` is 0 until committed."""
 
     scope: str
     key: str
@@ -30,13 +43,23 @@ class Key:
 
 
 def encode_keys(keys: Iterable[Key]) -> bytes:
-    """The notes of a frame, or the metadata of a segment; empty for no keys."""
+    """The notes of a frame; empty for no keys."""
     rows = [astuple(key) for key in keys]
     return orjson.dumps(rows) if rows else b""
 
 
+def keys_table(keys: Iterable[Key]) -> pa.Table:
+    """The rows of a segment of keys."""
+    return pa.Table.from_pylist([asdict(key) for key in keys], KEYS_SCHEMA)
+
+
 def decode_keys(data: bytes) -> tuple[Key, ...]:
     return tuple(Key(*row) for row in orjson.loads(data)) if data else ()
+
+
+def oldest_keys_day(now: datetime) -> date:
+    """The earliest day whose segments may hold keys that are still remembered."""
+    return (now - timedelta(seconds=KEPT_S)).date()
 
 
 class KeyWindow:

@@ -11,6 +11,8 @@ from segments.disk import Disk, publish
 from segments.errors import Corruption
 from segments.filenames import Kind, Lsn, SegmentName, SourceDir, parse_day
 
+KINDS: tuple[Kind, ...] = ("rows", "quarantine", "keys")
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentRef:
@@ -25,6 +27,7 @@ class Manifest:
 
     rows: tuple[SegmentRef, ...]
     quarantine: tuple[SegmentRef, ...]
+    keys: tuple[SegmentRef, ...]
     leftovers: tuple[Path, ...]
     damage: tuple[Corruption, ...]
     published: Lsn
@@ -34,7 +37,7 @@ def read_manifest(disk: Disk, source: SourceDir) -> Manifest:
     """List the segments; damage is reported, not raised.
 
     In the order that is safe while a compaction goes on: applied.json moves after its segment is there, so it is read
-    before the segments are listed; a quarantine file is there before its rows file, so those are listed last.
+    before the segments are listed; quarantine and keys are there before their rows file, so those are listed last.
     """
     damage: list[Corruption] = []
     applied = Lsn(0)
@@ -42,8 +45,8 @@ def read_manifest(disk: Disk, source: SourceDir) -> Manifest:
         applied = read_applied(disk, source)
     except Corruption as error:
         damage.append(error)
-    rows, leftovers = _list(disk, source, "rows")
-    quarantine, more = _list(disk, source, "quarantine")
+    listed = {kind: _list(disk, source, kind, damage) for kind in KINDS}
+    rows = listed["rows"].refs
     last = Lsn(0)
     for ref in rows:
         if ref.name.first_lsn != last + 1:
@@ -58,19 +61,32 @@ def read_manifest(disk: Disk, source: SourceDir) -> Manifest:
         last = max(last, ref.name.last_lsn)
     if applied > last:
         damage.append(Corruption(f"the segments of LSNs {last + 1} to {applied} are missing", path=source.kind("rows")))
-    beyond = [ref for ref in quarantine if ref.name.last_lsn > last]
+    leftovers = [path for one in listed.values() for path in one.temporary]
+    leftovers += [ref.path for one in listed.values() for ref in one.refs if ref.name.last_lsn > last]
     return Manifest(
-        tuple(rows),
-        tuple(ref for ref in quarantine if ref.name.last_lsn <= last),
-        (*leftovers, *more, *(ref.path for ref in beyond)),
+        rows,
+        tuple(ref for ref in listed["quarantine"].refs if ref.name.last_lsn <= last),
+        tuple(ref for ref in listed["keys"].refs if ref.name.last_lsn <= last),
+        tuple(leftovers),
         tuple(damage),
         Lsn(max(applied, last)),
     )
 
 
-def _list(disk: Disk, source: SourceDir, kind: Kind) -> tuple[list[SegmentRef], list[Path]]:
-    refs, leftovers = [], []
-    for day_name in disk.listdir(source.kind(kind)):
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    refs: tuple[SegmentRef, ...]
+    temporary: tuple[Path, ...]
+
+
+def _list(disk: Disk, source: SourceDir, kind: Kind, damage: list[Corruption]) -> _Listed:
+    refs, temporary = [], []
+    try:
+        days = disk.listdir(source.kind(kind))
+    except OSError as error:
+        damage.append(Corruption(f"the directory can't be read: {error.strerror}", path=source.kind(kind)))
+        return _Listed((), ())
+    for day_name in days:
         day = parse_day(day_name)
         if day is None:
             continue
@@ -80,8 +96,8 @@ def _list(disk: Disk, source: SourceDir, kind: Kind) -> tuple[list[SegmentRef], 
             if name is not None:
                 refs.append(SegmentRef(path, name, day))
             elif file_name.endswith(".tmp"):
-                leftovers.append(path)
-    return sorted(refs, key=lambda ref: ref.name), leftovers
+                temporary.append(path)
+    return _Listed(tuple(sorted(refs, key=lambda ref: ref.name)), tuple(temporary))
 
 
 def remove_leftovers(disk: Disk, manifest: Manifest) -> None:

@@ -1,7 +1,7 @@
 """From a directory as a crash left it to a writer that is safe to use, and the birth of new sources."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import orjson
@@ -12,12 +12,15 @@ from segments.disk import Disk, publish
 from segments.errors import Corruption, SchemaError, UnknownSource
 from segments.filenames import DataDir, Lsn, SourceDir
 from segments.frame import BadBytes
-from segments.keys import KEPT_S, KeyWindow
-from segments.manifest import read_manifest, remove_leftovers, write_applied
+from segments.keys import KeyWindow, oldest_keys_day
+from segments.manifest import KINDS, read_manifest, remove_leftovers, write_applied
 from segments.schema import Schema
-from segments.segment_file import read_facts
+from segments.segment_file import read_keys
 from segments.source_log import Identity, SourceLog, Start
 from segments.wal_reader import assemble, open_files
+
+SCHEMA_TEXT_MAX = 1 << 20
+"""As a datafile. It stands in the header of every WAL file and in the footer of every segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +32,29 @@ class Recovered:
 
 
 def create_source(disk: Disk, data: DataDir, name: str, schema: Schema, *, source_id: bytes, now: datetime) -> None:
-    """Make a source's directory, whole and durable under its name when this returns. It must not exist."""
+    """Make a source's directory, whole and durable under its name when this returns.
+
+    One that is there already, because an earlier call could not sync its name, is taken as it is. Raises SchemaError for
+    a schema too large to keep, and OSError.
+    """
+    text = print_datafile(schema).encode()
+    if len(text) > SCHEMA_TEXT_MAX:
+        raise SchemaError(
+            f"the names and paths of the {len(schema.columns)} columns take {len(text)} bytes; {SCHEMA_TEXT_MAX} is "
+            "the limit, send events with shorter keys"
+        )
     final = data.source(name)
+    if disk.exists(final.path):
+        disk.sync_dir(data.sources)
+        return
     building = SourceDir(data.sources / f".{name}.new")
     if disk.exists(building.path):
         _remove_tree(disk, building.path)
-    for directory in (building.path, building.wal, building.kind("rows"), building.kind("quarantine")):
+    for directory in (building.path, building.wal, *map(building.kind, KINDS)):
         disk.mkdir(directory)
     identity = {"id": f"t_{source_id.hex()}", "created_at": now.strftime("%Y-%m-%d %H:%M:%S.%f")}
     publish(disk, building.identity, orjson.dumps(identity) + b"\n")
-    publish(disk, building.schema, print_datafile(schema).encode())
+    publish(disk, building.schema, text)
     write_applied(disk, building, Lsn(0))
     disk.rename(building.path, final.path)
     disk.sync_dir(data.sources)
@@ -102,11 +118,10 @@ def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
     log = assemble(open_files(disk, source), manifest.published)
     keys = KeyWindow()
     damage = [*manifest.damage, *log.damage]
-    oldest_day = (now - timedelta(seconds=KEPT_S)).date()
-    for ref in manifest.rows:
-        if ref.day >= oldest_day:
+    for ref in manifest.keys:
+        if ref.day >= oldest_keys_day(now):
             try:
-                keys.add(read_facts(ref).keys)
+                keys.add(read_keys(disk, ref))
             except Corruption as error:
                 damage.append(error)
     keys.add(frame_keys(frame for file in log.files for frame in file.frames))

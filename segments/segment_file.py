@@ -11,7 +11,7 @@ from segments.datafile import print_datafile
 from segments.disk import Disk, publish
 from segments.errors import Corruption
 from segments.filenames import Kind, Lsn, SegmentName, SourceDir
-from segments.keys import Key, decode_keys, encode_keys
+from segments.keys import Key
 from segments.manifest import SegmentRef
 from segments.schema import Schema
 
@@ -24,14 +24,14 @@ class Facts:
 
     rows: int
     quarantined_rows: int
-    keys: tuple[Key, ...]
+    keys: int
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """What a segment covers: LSNs, both ends included, of one day and one schema.
 
-    `quarantined_rows` is how many of them are in quarantine, for either kind of segment.
+    `quarantined_rows` is how many of them are in quarantine, and `keys` how many idempotency keys they came with.
     """
 
     day: date
@@ -39,7 +39,7 @@ class Span:
     first_lsn: Lsn
     last_lsn: Lsn
     quarantined_rows: int
-    keys: tuple[Key, ...]
+    keys: int
 
 
 def write_segment(disk: Disk, source: SourceDir, kind: Kind, table: pa.Table, span: Span) -> SegmentRef:
@@ -49,7 +49,7 @@ def write_segment(disk: Disk, source: SourceDir, kind: Kind, table: pa.Table, sp
         "siltstone.first_lsn": str(span.first_lsn),
         "siltstone.last_lsn": str(span.last_lsn),
         "siltstone.quarantined_rows": str(span.quarantined_rows),
-        "siltstone.keys": encode_keys(span.keys) if kind == "rows" else b"",
+        "siltstone.keys": str(span.keys),
     }
     sink = pa.BufferOutputStream()
     # pyarrow never syncs a path it writes and removes it on failure, so it only gets memory to write to.
@@ -82,14 +82,25 @@ def read_facts(ref: SegmentRef) -> Facts:
         said = int(pairs[b"siltstone.first_lsn"]), int(pairs[b"siltstone.last_lsn"])
         if said != (ref.name.first_lsn, ref.name.last_lsn):
             raise Corruption(f"the segment holds LSNs {said[0]} to {said[1]}, its name says others", path=ref.path)
-        return Facts(
-            metadata.num_rows, int(pairs[b"siltstone.quarantined_rows"]), decode_keys(pairs[b"siltstone.keys"])
-        )
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        return Facts(metadata.num_rows, int(pairs[b"siltstone.quarantined_rows"]), int(pairs[b"siltstone.keys"]))
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise Corruption(f"the segment's footer can't be read: {error}", path=ref.path) from error
+
+
+def read_keys(disk: Disk, ref: SegmentRef) -> tuple[Key, ...]:
+    """The idempotency keys in a segment of keys. Raises Corruption."""
+    check_segment(disk, ref)
+    return tuple(Key(**row) for row in pq.read_table(pa.BufferReader(disk.read(ref.path))).to_pylist())
+
+
+def _check(data: bytes, ref: SegmentRef) -> None:
+    if google_crc32c.value(data) != ref.name.crc32c:
+        raise Corruption("the segment's bytes do not match the checksum in its name", path=ref.path)
 
 
 def check_segment(disk: Disk, ref: SegmentRef) -> None:
     """Compare the whole file with the checksum in its name. Raises Corruption."""
-    if google_crc32c.value(disk.read(ref.path)) != ref.name.crc32c:
-        raise Corruption("the segment's bytes do not match the checksum in its name", path=ref.path)
+    try:
+        _check(disk.read(ref.path), ref)
+    except OSError as error:
+        raise Corruption(f"the segment can't be read: {error.strerror}", path=ref.path) from error

@@ -13,7 +13,7 @@ import pyarrow as pa
 from segments.batches import quarantine_batches, row_batches
 from segments.disk import Disk
 from segments.errors import Corruption
-from segments.filenames import Kind, Lsn, SourceDir
+from segments.filenames import Lsn, RowKind, SourceDir
 from segments.manifest import Manifest, SegmentRef, read_manifest
 from segments.recovery import load_schema
 from segments.schema import Schema
@@ -45,11 +45,12 @@ class Snapshot:
     schema: Schema
     rows: Rows
     quarantine: Rows
+    keys: tuple[SegmentRef, ...]
     wal: tuple[WalFile, ...]
     last_lsn: Lsn
     damage: tuple[Corruption, ...]
 
-    def of(self, kind: Kind) -> Rows:
+    def of(self, kind: RowKind) -> Rows:
         return self.rows if kind == "rows" else self.quarantine
 
 
@@ -63,6 +64,8 @@ def read_consistently(disk: Disk, source: SourceDir) -> tuple[Log, Manifest]:
         except FileNotFoundError:
             # A WAL file was compacted away, or a day swapped, between listing and opening.
             continue
+        except OSError as error:
+            raise Corruption(f"the source can't be read: {error.strerror}", path=source.wal) from error
         log = assemble(files, manifest.published)
         damaged += bool(log.damage or manifest.damage)
         if not (log.damage or manifest.damage) or damaged == DAMAGE_SEEN:
@@ -81,6 +84,7 @@ def open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
         schema,
         Rows(schema.arrow, manifest.rows, pa.Table.from_batches(rows, schema.arrow)),
         Rows(schema.quarantine, manifest.quarantine, pa.Table.from_batches(quarantined, schema.quarantine)),
+        manifest.keys,
         log.files,
         log.last_lsn,
         (*manifest.damage, *log.damage),

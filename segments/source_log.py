@@ -5,6 +5,7 @@ nothing is known about them, the file they went to is dead, and the next commit 
 is not durable, which voids whatever the dead file holds from there on (DESIGN §3).
 """
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -18,7 +19,7 @@ from segments.decode import Counts, Decoded, decode_group, quarantine_batch
 from segments.disk import Disk
 from segments.errors import Corruption, KeyReused, SourceDamaged, WriteFailed
 from segments.filenames import Lsn, SourceDir
-from segments.frame import FileHeader
+from segments.frame import NONCE_BYTES, FileHeader, Sections
 from segments.keys import Key, KeyWindow, encode_keys
 from segments.lines import Events
 from segments.schema import Schema
@@ -169,7 +170,7 @@ class SourceLog:
             try:
                 self._writer.sync()
             except OSError as error:
-                raise self._abandon(error) from error
+                raise self._abandon(error, may_sync=False) from error
             self.durable_lsn = self.appended_lsn
 
     def mark(self) -> None:
@@ -178,7 +179,7 @@ class SourceLog:
             try:
                 self._writer.mark()
             except OSError as error:
-                raise self._abandon(error) from error
+                raise self._abandon(error, may_sync=True) from error
 
     def seal(self) -> None:
         """Sync the active file and let go of it; the next commit starts another. Raises WriteFailed."""
@@ -187,11 +188,7 @@ class SourceLog:
             self._writer.close()
             self._writer = None
 
-    def close(self) -> None:
-        """Seal; the log is not used afterwards. Raises WriteFailed."""
-        self.seal()
-
-    def _append(self, count: int, sections: tuple[bytes | pa.Buffer, bytes | pa.Buffer, bytes], now: datetime) -> None:
+    def _append(self, count: int, sections: Sections, now: datetime) -> None:
         # A clock that goes back must not reopen a day that may be over for readers and the compactor.
         day = max(self._day, now.astimezone(UTC).date())
         writer = self._writer
@@ -203,28 +200,52 @@ class SourceLog:
             assert self._writer is not None
             self._writer.append(count, sections)
         except OSError as error:
-            raise self._abandon(error) from error
+            raise self._abandon(error, may_sync=True) from error
         self.appended_lsn = Lsn(self.appended_lsn + count)
 
     def _start_file(self, day: date) -> None:
-        header = FileHeader(self.epoch, Lsn(self.appended_lsn + 1), self.identity.id, day, self._wal_schema)
+        header = FileHeader(
+            self.epoch,
+            Lsn(self.appended_lsn + 1),
+            self.identity.id,
+            secrets.token_bytes(NONCE_BYTES),
+            day,
+            self._wal_schema,
+        )
         self._writer = WalWriter.create(self._disk, self.source, header)
         self._day = day
 
-    def _abandon(self, error: OSError) -> WriteFailed:
+    def _abandon(self, error: OSError, *, may_sync: bool) -> WriteFailed:
+        """Give the active file up for dead. `may_sync`: nothing but a write has failed so far, so the rows before it may
+        still be saved by the file's next sync, which is its last."""
         path = self.source.wal
         if self._writer is not None:
             path = self._writer.path
+            if may_sync and not self.is_synced:
+                try:
+                    self._writer.sync()
+                    self.durable_lsn = self.appended_lsn
+                except OSError:
+                    # Then they are lost with the rest of the file, and the message says so.
+                    pass
+        self.abandon()
+        lost = ""
+        if self.appended_lsn > self.durable_lsn:
+            lost = f"; LSNs {self.durable_lsn + 1} to {self.appended_lsn}, answered before they were durable, are lost"
+        self.epoch += 1
+        self.appended_lsn = self.durable_lsn
+        self.keys.forget_after(self.durable_lsn)
+        return WriteFailed(f"the write-ahead log could not be written: {error.strerror or error}{lost}", path=path)
+
+    def abandon(self) -> None:
+        """Let go of the active file as it is; another log, recovered from disk, goes on after it."""
+        if self._writer is not None:
             try:
                 self._writer.close()
             except OSError:
                 # The descriptor is gone either way, and the file counts as dead already.
                 pass
-        self._writer = None
-        self.epoch += 1
-        self.appended_lsn = self.durable_lsn
-        self.keys.forget_after(self.durable_lsn)
-        return WriteFailed(f"the write-ahead log could not be written: {error.strerror or error}", path=path)
+            self._writer = None
 
 
 def _number(first: Lsn, counts: Sequence[Counts]) -> tuple[Committed, ...]:

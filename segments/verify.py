@@ -6,8 +6,9 @@ from segments.batches import frame_keys, quarantine_batches, row_batches
 from segments.disk import Disk
 from segments.errors import StorageError
 from segments.filenames import SourceDir
+from segments.manifest import Manifest, SegmentRef
 from segments.recovery import load_identity, load_schema
-from segments.segment_file import check_segment, read_facts
+from segments.segment_file import Facts, check_segment, read_facts
 from segments.snapshot import read_consistently
 from segments.wal_reader import WalFile
 
@@ -31,15 +32,22 @@ def verify_source(disk: Disk, source: SourceDir) -> Verdict:
             load(disk, source)
         except StorageError as error:
             problems.append(str(error))
-    log, manifest = read_consistently(disk, source)
+    try:
+        log, manifest = read_consistently(disk, source)
+    except StorageError as error:
+        return Verdict(0, 0, 0, (*problems, str(error)), ())
     problems += [str(damage) for damage in (*manifest.damage, *log.damage)]
     rows = 0
-    for ref in (*manifest.rows, *manifest.quarantine):
+    for ref in (*manifest.rows, *manifest.quarantine, *manifest.keys):
         try:
             check_segment(disk, ref)
-            rows += read_facts(ref).rows
+            facts = read_facts(ref)
         except StorageError as error:
             problems.append(f"{error}: LSNs {ref.name.first_lsn} to {ref.name.last_lsn} are affected")
+            continue
+        if ref in manifest.rows:
+            rows += facts.rows + facts.quarantined_rows
+            problems += _check_companions(manifest, ref, facts)
     for file in log.files:
         problems += _check_payloads(file)
         rows += sum(frame.count for frame in file.frames)
@@ -49,6 +57,15 @@ def verify_source(disk: Disk, source: SourceDir) -> Verdict:
     notes += [f"{path.name}: left over from a cut-short publication" for path in manifest.leftovers]
     segments = len(manifest.rows) + len(manifest.quarantine)
     return Verdict(segments, len(log.files), rows, tuple(problems), tuple(notes))
+
+
+def _check_companions(manifest: Manifest, ref: SegmentRef, facts: Facts) -> list[str]:
+    """A rows segment knows how many quarantined rows were published with it; a missing file shows by that alone."""
+    span = (ref.name.first_lsn, ref.name.last_lsn)
+    there = any((other.name.first_lsn, other.name.last_lsn) == span for other in manifest.quarantine)
+    if there or not facts.quarantined_rows:
+        return []
+    return [f"{facts.quarantined_rows} quarantined rows of LSNs {span[0]} to {span[1]} are missing ({ref.path})"]
 
 
 def _check_payloads(file: WalFile) -> list[str]:

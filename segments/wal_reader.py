@@ -48,8 +48,8 @@ def read_file(path: Path, name: WalName, view: memoryview) -> WalFile:
     """Parse one mapped WAL file, stopping at the first bytes that are not the next frame."""
     header = decode_header(view)
     if isinstance(header, BadBytes):
-        found = _frames_after(view, SECTOR, name.first_lsn)
-        return WalFile(path, name, len(view), None, (), header, name.first_lsn, found)
+        # Without the nonce in it, what follows can't be told from what a client sent.
+        return WalFile(path, name, len(view), None, (), header, name.first_lsn)
     if (header.epoch, header.first_lsn) != (name.epoch, name.first_lsn):
         bad = BadBytes(0, "the file's name does not match its header")
         return WalFile(path, name, len(view), None, (), bad, name.first_lsn)
@@ -57,7 +57,7 @@ def read_file(path: Path, name: WalName, view: memoryview) -> WalFile:
     offset, crc, lsn = header.length, header.crc, header.first_lsn
     bad_bytes = None
     while offset < len(view):
-        frame = decode_frame(view, offset)
+        frame = decode_frame(view, offset, header.nonce)
         if isinstance(frame, Frame) and previous_crc(view, frame) != crc:
             frame = BadBytes(offset, "the frame does not follow the one before it")
         if isinstance(frame, Frame) and frame.first_lsn != lsn:
@@ -67,14 +67,14 @@ def read_file(path: Path, name: WalName, view: memoryview) -> WalFile:
             break
         frames.append(frame)
         offset, crc, lsn = frame.end, frame.crc, Lsn(frame.first_lsn + frame.count)
-    later = _frames_after(view, offset + SECTOR, lsn) if bad_bytes else ()
+    later = _frames_after(view, offset + SECTOR, lsn, header.nonce) if bad_bytes else ()
     return WalFile(path, name, len(view), header, tuple(frames), bad_bytes, lsn, later)
 
 
-def _frames_after(view: memoryview, offset: int, lsn: Lsn) -> tuple[Frame, ...]:
+def _frames_after(view: memoryview, offset: int, lsn: Lsn, nonce: bytes) -> tuple[Frame, ...]:
     frames = []
     while offset < len(view):
-        frame = decode_frame(view, offset)
+        frame = decode_frame(view, offset, nonce)
         if isinstance(frame, Frame) and frame.first_lsn >= lsn:
             frames.append(frame)
             offset, lsn = frame.end, Lsn(frame.first_lsn + frame.count)
@@ -101,26 +101,23 @@ def assemble(files: list[WalFile], published: Lsn, *, through: Lsn = LAST) -> Lo
 
     Who leaves out files that begin after `through` must pass it here: one of them may void what is beyond it.
     """
-    vouched = max(
-        [published]
-        + [file.name.first_lsn - 1 for file in files]
-        + [frame.durable_lsn for file in files for frame in (*file.frames, *file.later)]
-    )
+    void_from = {file.name: _void_from(file, files) for file in files}
+    vouched = _vouched(files, void_from, published)
     damage: list[Corruption] = []
     torn: list[tuple[Path, BadBytes]] = []
     live: list[WalFile] = []
     last = published
     for file in files:
-        void_from = min((other.name.first_lsn for other in files if other.name.epoch > file.name.epoch), default=LAST)
+        void = void_from[file.name]
         frames = list(file.frames)
-        if file.bad is not None and file.bad_lsn < void_from:
-            if file.header is None or file.bad_lsn <= vouched:
-                if file.header is None or file.bad_lsn > published:
-                    damage.append(_lost(file, file.bad, void_from, Lsn(vouched)))
-                frames += file.later if file.header is not None else ()
-            else:
+        if file.bad is not None and file.bad_lsn < void:
+            if file.header is not None and file.bad_lsn > vouched:
                 torn.append((file.path, file.bad))
-        end = min(void_from, Lsn(through + 1))
+            else:
+                if file.header is None or file.bad_lsn > published:
+                    damage.append(_lost(file, file.bad, void, vouched))
+                frames += file.later
+        end = min(void, Lsn(through + 1))
         frames = [f for f in frames if f.count and f.last_lsn > published and f.first_lsn < end]
         live.append(replace(file, frames=tuple(frames)))
         for frame in frames:
@@ -133,15 +130,31 @@ def assemble(files: list[WalFile], published: Lsn, *, through: Lsn = LAST) -> Lo
     return Log(tuple(live), tuple(damage), tuple(torn), Lsn(max(last, vouched)), epoch)
 
 
+def _void_from(file: WalFile, files: list[WalFile]) -> Lsn:
+    """From this LSN on, what the file holds is void: a later life of the writer starts there."""
+    return min((other.name.first_lsn for other in files if other.name.epoch > file.name.epoch), default=LAST)
+
+
+def _vouched(files: list[WalFile], void_from: dict[WalName, Lsn], published: Lsn) -> Lsn:
+    """Everything up to here was durable once, whatever can be read of it now. Void frames vouch for nothing."""
+    said = [published]
+    for file in files:
+        said.append(Lsn(file.name.first_lsn - 1))
+        frames = (*file.frames, *file.later)
+        said += [frame.durable_lsn for frame in frames if frame.first_lsn < void_from[file.name]]
+    return max(said)
+
+
 def _lost(file: WalFile, bad: BadBytes, void_from: Lsn, vouched: Lsn) -> Corruption:
     if file.header is None:
-        end, through = file.size, max([file.bad_lsn, *(frame.last_lsn for frame in file.later)])
+        held = f"LSNs {file.bad_lsn} and later"
+        end = file.size
     else:
         following = [frame.first_lsn for frame in file.later if frame.count]
-        through = Lsn(min([*following, void_from, Lsn(vouched + 1)]) - 1)
+        held = f"LSNs {file.bad_lsn} to {min([*following, void_from, vouched + 1]) - 1}"
         end = min((frame.offset for frame in file.later), default=file.size)
     return Corruption(
-        f"{bad.reason}; bytes {bad.offset} to {end} held LSNs {file.bad_lsn} to {through}, which were durable",
+        f"{bad.reason}; bytes {bad.offset} to {end} held {held}, which were durable",
         path=file.path,
         offset=bad.offset,
     )

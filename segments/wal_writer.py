@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import pyarrow as pa
-
 from segments.disk import Disk, publish
 from segments.filenames import Lsn, SourceDir, WalName
-from segments.frame import FileHeader, encode_frame, encode_header
+from segments.frame import FileHeader, Sections, encode_frame, encode_header
 
 
 class WalWriter:
@@ -30,9 +28,10 @@ class WalWriter:
         publish(disk, path, data)
         return cls(disk, path, disk.open_to_write(path), header, size=len(data), crc=crc)
 
-    def append(self, count: int, sections: tuple[bytes | pa.Buffer, bytes | pa.Buffer, bytes]) -> None:
+    def append(self, count: int, sections: Sections) -> None:
         """Hand one frame of `count` rows to the kernel. It is not durable before `sync` returns."""
         data, crc = encode_frame(
+            nonce=self.header.nonce,
             first_lsn=self.next_lsn,
             count=count,
             durable_lsn=self.durable_lsn,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from segments.compaction import Compacted, compact
 from segments.datafile import parse_datafile
 from segments.disk import Disk
-from segments.filenames import DataDir, Kind, SourceDir
+from segments.filenames import DataDir, RowKind, SourceDir
 from segments.keys import Key
 from segments.lines import parse_body
 from segments.recovery import create_source, recover
@@ -54,7 +54,7 @@ class Stored:
 
     def compact(self, log: SourceLog) -> Compacted:
         log.seal()
-        done = compact(self.disk, self.source, through=log.sealed_lsn)
+        done = compact(self.disk, self.source, through=log.sealed_lsn, now=NOW)
         log.published = done.published
         return done
 
@@ -72,7 +72,7 @@ class Stored:
         return rows_of(self.snapshot(), "quarantine")
 
 
-def rows_of(snapshot: Snapshot, kind: Kind) -> list[dict[str, Any]]:
+def rows_of(snapshot: Snapshot, kind: RowKind) -> list[dict[str, Any]]:
     """What a snapshot holds of one kind: segments first, then the rest of the log."""
     rows = snapshot.of(kind)
     found: list[dict[str, Any]] = [row for path in rows.paths for row in pq.ParquetFile(path).read().to_pylist()]

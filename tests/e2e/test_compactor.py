@@ -163,7 +163,6 @@ def test_children_that_are_killed_at_once_do_not_cost_the_daemon(start):
         killer.join()
 
 
-@pytest.mark.xfail(reason="segments/source_log.py: each commit that can't start a WAL file leaves another .wal.tmp")
 def test_a_disk_that_refuses_new_files_for_a_while_is_not_littered(start):
     """The header of a WAL file with 500 columns is larger than any file may be for a while."""
     if shutil.which("prlimit") is None:

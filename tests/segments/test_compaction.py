@@ -1,6 +1,8 @@
 """From the WAL to Parquet and back to the reader, without a gap or a double at any moment."""
 
+import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -11,13 +13,14 @@ from segments.compaction import compact
 from segments.datafile import parse_datafile
 from segments.disk import Disk
 from segments.errors import Corruption, WriteFailed
+from segments.lines import parse_body
 from segments.manifest import read_applied, read_manifest
 from segments.segment_file import read_facts
 from segments.snapshot import open_snapshot
-from segments.source_log import SourceLog
+from segments.source_log import SourceLog, Write
 from segments.verify import verify_source
 from tests.faults import Died, FaultyDisk
-from tests.stored import SCHEMA, Stored, body, commit, rows_of
+from tests.stored import NOW, SCHEMA, Stored, body, commit, key, rows_of
 
 
 @pytest.fixture
@@ -80,7 +83,7 @@ def test_rows_beyond_the_sealed_files_stay_in_the_wal(stored):
     commit(log, body(1))
     log.seal()
     commit(log, body(2))
-    compact(stored.disk, stored.source, through=log.sealed_lsn)
+    compact(stored.disk, stored.source, through=log.sealed_lsn, now=NOW)
 
     assert [ref.name.last_lsn for ref in stored.snapshot().rows.segments] == [1]
     assert stored.ids() == [1, 2]
@@ -97,7 +100,7 @@ def test_what_a_dead_file_holds_beyond_the_durable_rows_is_never_published(store
         commit(log, body(2))
     log._disk = stored.disk
     commit(log, body(30, 40))
-    done = compact(stored.disk, stored.source, through=log.sealed_lsn)
+    done = compact(stored.disk, stored.source, through=log.sealed_lsn, now=NOW)
 
     assert done.published == log.sealed_lsn == 1
     assert stored.ids() == [1, 30, 40]
@@ -120,7 +123,7 @@ def test_at_every_operation_a_reader_sees_every_row_once(tmp_path):
         log.seal()
         disk = FaultyDisk(at, fault="die")
         try:
-            compact(disk, stored.source, through=log.sealed_lsn)
+            compact(disk, stored.source, through=log.sealed_lsn, now=NOW)
         except Died:
             pass
         assert stored.ids() == [1, 2, 4], (at, disk.operations)
@@ -231,7 +234,50 @@ def test_damage_in_the_wal_stops_compaction_before_it_changes_anything(stored):
     path.write_bytes(bytes(data))
 
     with pytest.raises(Corruption, match="LSNs 1 to 1"):
-        compact(stored.disk, stored.source, through=log.sealed_lsn)
+        compact(stored.disk, stored.source, through=log.sealed_lsn, now=NOW)
     assert path.read_bytes() == bytes(data)
     assert not list(stored.source.kind("rows").iterdir())
     assert stored.ids() == [2]
+
+
+def test_a_quarantine_segment_that_is_gone_is_missed(stored):
+    log = stored.open()
+    commit(log, body(1, -2))
+    stored.compact(log)
+    (path,) = stored.source.kind("quarantine").rglob("*.parquet")
+    path.unlink()
+
+    (problem,) = verify_source(stored.disk, stored.source).problems
+    assert "1 quarantined rows of LSNs 1 to 2 are missing" in problem
+
+
+@pytest.mark.parametrize("name", ["rows", "quarantine", "keys", "wal"])
+def test_a_directory_that_is_gone_is_damage_and_not_a_race(stored, name):
+    commit(stored.open(), body(1))
+    shutil.rmtree(stored.source.path / name)
+
+    assert any(name in problem for problem in verify_source(stored.disk, stored.source).problems)
+
+
+def test_stray_names_are_passed_over(stored):
+    log = stored.open()
+    commit(log, body(1, -2))
+    stored.compact(log)
+    (stored.source.kind("rows") / "ingested=2024-13-45").mkdir()
+    (stored.source.wal / "notes.txt").write_text("mine")
+
+    assert stored.ids() == [1]
+    assert stored.open().appended_lsn == 2
+
+
+def test_keys_have_segments_of_their_own_which_go_when_no_one_remembers_them(stored):
+    log = stored.open()
+    write = Write(parse_body(body(1)), key("a", body(1)))
+    log.commit([write], NOW, durably=True)
+    stored.compact(log)
+    assert len(list(stored.source.kind("keys").rglob("*.parquet"))) == 1
+    assert b"siltstone.keys" in pq.read_metadata(stored.snapshot().rows.paths[0]).metadata
+
+    compact(stored.disk, stored.source, through=log.sealed_lsn, now=NOW + timedelta(days=2))
+    assert not list(stored.source.kind("keys").rglob("*.parquet"))
+    assert verify_source(stored.disk, stored.source).problems == ()

@@ -3,9 +3,10 @@
 import pytest
 
 from segments.disk import Disk
-from segments.errors import Corruption, UnknownSource
+from segments.errors import Corruption, SchemaError, UnknownSource
 from segments.filenames import DataDir
 from segments.recovery import create_source, recover, remove_unborn
+from segments.schema import Column, ColumnType, Schema
 from tests.faults import Died, FaultyDisk
 from tests.stored import NOW, SCHEMA, Stored, body, commit
 
@@ -28,8 +29,8 @@ def test_a_source_is_born_whole_or_not_at_all(tmp_path, fault):
             pass
         if disk.exists(data.source("events").path):
             assert recover(Disk(), data.source("events"), now=NOW).log.schema == SCHEMA
-        else:
-            create_source(Disk(), data, "events", SCHEMA, source_id=ID, now=NOW)
+        create_source(Disk(), data, "events", SCHEMA, source_id=ID, now=NOW)
+        assert recover(Disk(), data.source("events"), now=NOW).log.schema == SCHEMA
         remove_unborn(Disk(), data)
         assert Disk().listdir(data.sources) == ["events"]
         if len(disk.operations) < at:
@@ -57,3 +58,12 @@ def test_an_unknown_source_and_a_broken_schema_are_named(tmp_path):
     stored.source.schema.write_text("SCHEMA >\n    nonsense\n")
     with pytest.raises(Corruption, match="line 2: expected `name` Type"):
         stored.open()
+
+
+def test_a_schema_that_would_not_fit_into_a_wal_file_is_refused(tmp_path):
+    data = DataDir(tmp_path)
+    data.sources.mkdir()
+    columns = tuple(Column(f"c{n}", ColumnType("Int64"), ("k" * 10_000 + str(n),)) for n in range(110))
+    with pytest.raises(SchemaError, match="send events with shorter keys"):
+        create_source(Disk(), data, "events", Schema(columns), source_id=ID, now=NOW)
+    assert Disk().listdir(data.sources) == []

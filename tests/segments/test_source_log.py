@@ -2,6 +2,7 @@
 
 import errno
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -157,6 +158,38 @@ def test_rows_not_synced_are_voided_together_with_a_failed_sync(stored):
     assert stored.ids() == [1, 2]
 
 
+@pytest.mark.parametrize("operation", ["append", "mark", "new file"])
+def test_rows_not_yet_synced_survive_a_later_write_that_fails(stored, operation, monkeypatch):
+    """They were answered with 202, and the write that failed was not theirs."""
+    log = stored.open()
+    commit(log, body(1))
+    commit(log, body(2), durably=False)
+    disk = FaultyDisk(1, code=errno.ENOSPC)
+    log._writer._disk = disk
+    if operation == "new file":
+        # Sealing syncs, which works; making the next file does not.
+        monkeypatch.setattr(source_log, "SEAL_BYTES", 1)
+        log._disk, log._writer._disk = disk, stored.disk
+    write = log.mark if operation == "mark" else partial(commit, log, body(3))
+    with pytest.raises(WriteFailed):
+        write()
+    log._disk = stored.disk
+    commit(log, body(4))
+
+    assert stored.ids() == [1, 2, 4]
+    assert not stored.snapshot().damage
+    assert stored.open().appended_lsn == 3
+
+
+def test_rows_that_a_failed_sync_loses_are_named(stored):
+    log = stored.open()
+    commit(log, body(1))
+    commit(log, body(2, 3), durably=False)
+    log._writer._disk = FaultyDisk(1, fault="fail on")
+    with pytest.raises(WriteFailed, match="LSNs 2 to 3, answered before they were durable, are lost"):
+        commit(log, body(4))
+
+
 @pytest.mark.parametrize("fault", ["fail once", "fail on", "die"])
 def test_whatever_operation_fails_or_is_the_last_acknowledged_rows_are_there_once(tmp_path, fault):
     """Every operation of a life with commits, marks, seals and a compaction, each in turn."""
@@ -199,7 +232,7 @@ def _live(stored: Stored, disk: FaultyDisk) -> tuple[set[int], set[int]]:
                     stored.compact(log)
                 elif log.sealed_lsn > log.published:
                     # As the daemon does it: the file that is being written stays.
-                    log.published = compact(disk, stored.source, through=log.sealed_lsn).published
+                    log.published = compact(disk, stored.source, through=log.sealed_lsn, now=NOW).published
             except (WriteFailed, OSError):
                 continue
     except (Died, OSError):

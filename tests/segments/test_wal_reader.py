@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from segments.batches import row_batches
 from segments.filenames import Lsn, WalName
-from segments.frame import BadBytes
+from segments.frame import BadBytes, FileHeader, encode_frame, encode_header
 from segments.wal_reader import Log, assemble, open_files, read_file
-from tests.stored import Stored, body, commit
+from tests.stored import NOW, SCHEMA, Stored, body, commit
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +123,28 @@ def test_a_file_with_another_files_name_is_corruption(tmp_path):
 
     log = assemble(open_files(stored.disk, stored.source), Lsn(0))
     assert "name does not match" in str(log.damage[0])
+
+
+def test_bytes_that_a_client_made_look_like_a_frame_are_never_believed(tmp_path):
+    """A row that holds, at a sector's start, a whole frame that vouches for LSNs far ahead; then its own frame is torn."""
+    forged, _ = encode_frame(
+        nonce=bytes(16), first_lsn=Lsn(2), count=0, durable_lsn=Lsn(1 << 40), previous_crc=0, sections=(b"", b"", b"")
+    )
+    nonce = b"known to no one!"
+    header, crc = encode_header(FileHeader(1, Lsn(1), b"0123456789abcdef", nonce, NOW.date(), SCHEMA.arrow))
+    frame, _ = encode_frame(
+        nonce=nonce,
+        first_lsn=Lsn(1),
+        count=1,
+        durable_lsn=Lsn(0),
+        previous_crc=crc,
+        sections=(bytes(512 - 64) + forged, b"", b""),
+    )
+    assert (header + frame).index(forged) % 512 == 0
+    torn = bytearray(header + frame)
+    torn[-1] ^= 1
+    name = WalName(1, Lsn(1))
+    log = assemble([read_file(tmp_path / str(name), name, memoryview(torn))], Lsn(0))
+
+    assert (log.damage, log.last_lsn, [file.frames for file in log.files]) == ((), 0, [()])
+    assert len(log.torn) == 1
