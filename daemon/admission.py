@@ -39,9 +39,18 @@ class Budget:
     def give_back(self, count: int) -> None:
         self._free += count
 
+    @contextmanager
+    def reserved(self) -> "Iterator[Reservation]":
+        """An empty reservation for one request, given back at the end."""
+        reservation = Reservation(self)
+        try:
+            yield reservation
+        finally:
+            reservation.shrink(0)
+
 
 class Reservation:
-    """What one request holds of the budget; grows with the body, given back as a whole."""
+    """What one request holds of the budget; grows and shrinks with what the request has in memory."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -53,21 +62,28 @@ class Reservation:
             self._budget.take(count - self._held)
             self._held = count
 
-    def release(self) -> None:
-        self._budget.give_back(self._held)
-        self._held = 0
+    def shrink(self, count: int) -> None:
+        """Hold `count` bytes at most from now on."""
+        if count < self._held:
+            self._budget.give_back(self._held - count)
+            self._held = count
 
 
 class Watched:
     """One connection as the watch sees it. `deadline` is when what it waits for must have come; NEVER while we work."""
 
-    __slots__ = ("deadline", "idle", "scope", "timed_out")
+    __slots__ = ("deadline", "idle", "latest", "scope", "timed_out")
 
     def __init__(self) -> None:
         self.deadline = NEVER
+        self.latest = NEVER
         self.idle = True
         self.scope = trio.CancelScope()
         self.timed_out = False
+
+    def wait_until(self, deadline: float) -> None:
+        """Something must have come by `deadline`, or by the end of the grace when the daemon is stopping."""
+        self.deadline = min(deadline, self.latest)
 
     def expire(self) -> None:
         self.timed_out = True
@@ -111,9 +127,10 @@ class Watch:
         self.closing = True
         latest = trio.current_time() + SHUTDOWN_GRACE_S
         for connection in list(self._open):
+            connection.latest = latest
             if connection.deadline == NEVER:
                 continue
             if connection.idle:
                 connection.expire()
             else:
-                connection.deadline = min(connection.deadline, latest)
+                connection.wait_until(connection.deadline)

@@ -1,5 +1,7 @@
 """Content codings of a body: which are taken, and how far one may unfold."""
 
+from collections.abc import Callable
+
 import pyarrow as pa
 
 _CODECS = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
@@ -28,8 +30,11 @@ def codec_of(header: bytes | None) -> str | None:
     return _CODECS[coding]
 
 
-def unfold(body: bytes, codec: str, *, bytes_max: int) -> bytes:
-    """Decompress, never holding more than `bytes_max` and a chunk. Raises BrokenCoding, UnfoldsTooFar."""
+def unfold(body: bytes, codec: str, *, bytes_max: int, progress: Callable[[int], None]) -> bytes:
+    """Decompress, never holding more than `bytes_max` and a chunk; `progress` is told how much before it grows.
+
+    Raises BrokenCoding, UnfoldsTooFar, and what `progress` raises.
+    """
     if not body:
         return b""
     chunks: list[bytes] = []
@@ -40,6 +45,7 @@ def unfold(body: bytes, codec: str, *, bytes_max: int) -> bytes:
                 size += len(chunk)
                 if size > bytes_max:
                     raise UnfoldsTooFar
+                progress(size)
                 chunks.append(chunk)
     except (OSError, pa.ArrowException) as error:
         raise BrokenCoding(f"the body is not valid {codec}: {error}") from error

@@ -3,7 +3,9 @@
 import gc
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO, cast
 
 import click
 import structlog
@@ -90,6 +92,18 @@ def _announce(url: str) -> None:
     click.echo(f"siltstoned listening on {url}")
 
 
+class _Log:
+    """Standard error, for as long as somebody reads it: a log that nobody takes must not stop the rows."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
 def _configure_logs() -> None:
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if sys.stderr.isatty():
@@ -104,5 +118,5 @@ def _configure_logs() -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Log())),
     )

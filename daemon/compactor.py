@@ -9,12 +9,12 @@ import subprocess
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import orjson
 import structlog
 import trio
 
+from daemon.compaction_worker import Result
 from daemon.ingest import Ingest
 from daemon.sources import Sources
 from segments.filenames import Lsn
@@ -32,12 +32,17 @@ class Compactor:
         self._interval_s = interval_s
         self._lock_descriptor = lock_descriptor
         self._not_before: dict[Path, float] = {}
+        self._alone: set[Path] = set()
 
     async def run(self) -> None:
         """Compact what is due, for ever. Being cancelled kills the child, which is safe at any moment."""
         while True:
             await trio.sleep(TICK_S)
             due = [actor for actor in self._sources.running if self._is_due(actor)]
+            for actor in [one for one in due if one.log.source.path in self._alone]:
+                due.remove(actor)
+                async with self._sources.hold(actor.log.source.name):
+                    await self._compact([actor])
             if due:
                 async with AsyncExitStack() as held:
                     for actor in due:
@@ -51,22 +56,34 @@ class Compactor:
     async def _compact(self, actors: list[Ingest]) -> None:
         for actor in actors:
             await actor.seal()
-        jobs = {str(actor.log.source.path): actor.log.sealed_lsn for actor in actors}
-        for result in await self._run_child(jobs):
-            path = Path(result["source"])
-            actor = next(actor for actor in actors if actor.log.source.path == path)
-            if "error" in result:
-                self._not_before[path] = trio.current_time() + RETRY_AFTER_S
-                _log.error("compaction failed", source=path.name, reason=result["error"])
+        by_path = {str(actor.log.source.path): actor for actor in actors}
+        try:
+            output = await self._run_child({path: actor.log.sealed_lsn for path, actor in by_path.items()})
+            results = [Result(**orjson.loads(line)) for line in output.splitlines()]
+        except (OSError, trio.BrokenResourceError, ValueError, TypeError) as error:
+            # The rows are safe in the WAL; nothing about a child is worth the daemon.
+            _log.error("the compaction child could not be run", reason=str(error) or type(error).__name__)
+            results = []
+        for result in results:
+            actor = by_path.pop(result.source)
+            if result.error:
+                self._postpone(actor, result.error)
             else:
-                actor.log.published = Lsn(max(actor.log.published, result["published"]))
-                _log.info("compacted", source=path.name, rows=result["rows"], segments=result["segments"])
-            jobs.pop(str(path))
-        for source in jobs:
-            self._not_before[Path(source)] = trio.current_time() + RETRY_AFTER_S
-            _log.error("compaction failed", source=Path(source).name, reason="the child process ended early")
+                actor.note_published(Lsn(result.published))
+                self._alone.discard(actor.log.source.path)
+                _log.info("compacted", source=actor.log.source.name, lsns=result.lsns, segments=result.segments)
+        for actor in by_path.values():
+            self._postpone(actor, "the child process ended early")
 
-    async def _run_child(self, jobs: dict[str, Lsn]) -> list[dict[str, Any]]:
+    def _postpone(self, actor: Ingest, reason: str) -> None:
+        """Try again later, and alone: it may be what ends the child, which others must not suffer from."""
+        path = actor.log.source.path
+        self._not_before[path] = trio.current_time() + RETRY_AFTER_S
+        self._alone.add(path)
+        _log.error("compaction failed", source=path.name, reason=reason)
+
+    async def _run_child(self, jobs: dict[str, Lsn]) -> bytes:
+        """The lines that the child prints. Raises OSError or trio.BrokenResourceError when it can't be run."""
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "daemon.compaction_worker"],
             stdin=subprocess.PIPE,
@@ -88,4 +105,4 @@ class Compactor:
                 await process.wait()
                 await process.stdin.aclose()
                 await process.stdout.aclose()
-        return [orjson.loads(line) for line in output.splitlines()]
+        return output

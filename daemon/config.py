@@ -32,6 +32,14 @@ SEND_TIMEOUT_S = 30.0
 SHUTDOWN_GRACE_S = 10.0
 INBOX_BYTES_MAX = 64 * 1024 * 1024
 """For one source; a disk that stalls must not let one source take the whole memory budget."""
+GROUP_BYTES_MAX = 64 * 1024 * 1024
+"""Of one commit, as it is in memory: what is written and read back as one piece."""
+TICKET_BYTES = 1024
+"""What a waiting request takes beside its rows."""
+ROWS_MAX = 1_000_000
+"""In one request: as Python objects and as Arrow, rows of a few bytes take a hundred times their size."""
+CELLS_MAX = 20_000_000
+"""Rows times columns of one request: `{}` is three bytes, and 8 for each of 500 columns once it is decoded."""
 INLINE_BYTES_MAX = 64 * 1024
 """Bodies up to here are parsed in the connection's task: a thread costs more than the parsing."""
 SOURCE_IDLE_S = 600.0

@@ -24,7 +24,7 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request without its body. Header names are lower case; of repeated ones the last counts."""
+    """A request without its body. Header names are lower case; repeated ones are joined with commas."""
 
     method: bytes
     target: bytes
@@ -62,17 +62,15 @@ class RequestHeads:
             return None
         return Whole(known[0], start, start + known[1])
 
-    def remember(self, buffer: bytes, head: Head) -> None:
-        """Keep the head that h11 has parsed from the start of `buffer`, if it is of the plain kind."""
-        raw = buffer[: buffer.find(_END) + len(_END)]
+    def remember(self, raw: bytes, head: Head) -> None:
+        """Keep what h11 has made of the head `raw`, if it is of the plain kind."""
         length = head.content_length
         is_plain = (
             length is not None
             and raw.startswith(b"POST ")
             and raw.endswith(_END)
             and len(raw) <= CACHED_HEAD_BYTES_MAX
-            and raw.count(b"\n") == raw.count(b"\r\n")
-            and b" HTTP/1.1\r\n" in raw
+            and raw.partition(b"\r\n")[0].endswith(b" HTTP/1.1")
             and not any(name in head.headers for name in _UNUSUAL)
         )
         if length is not None and is_plain:

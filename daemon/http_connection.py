@@ -1,6 +1,6 @@
 """h11 on a Trio stream: bytes to requests, responses to bytes, deadlines on reading. Knows no routes.
 
-h11 is a parser, not a policy: what it lets through and RFC 9112 lets a server refuse is refused here.
+h11 is a parser, not a policy: `head_policy` judges what it lets through.
 """
 
 from dataclasses import dataclass, field
@@ -16,26 +16,22 @@ from daemon.config import (
     BODY_GRACE_S,
     HEAD_BYTES_MAX,
     HEAD_TIMEOUT_S,
-    HEADERS_MAX,
     IDLE_TIMEOUT_S,
     SEND_TIMEOUT_S,
 )
 from daemon.head_cache import Fields, Head, RequestHeads, ResponseHeads, response
+from daemon.head_policy import BadRequest, judge
 
 HEAD_READ_BYTES = 32 * 1024
 """What anyone may make us hold without a token, so it is small."""
 BODY_READ_BYTES = 256 * 1024
+FRAMING_BYTES_MAX = 64 * 1024
+"""Beyond the bytes of a body its chunk headers may take this much: a chunk for each byte costs us far more than it."""
+EVENTS_AT_ONCE = 64
+"""Chunks of one connection that are taken before the others get their turn."""
 DRAIN_BYTES_MAX = 64 * 1024
 LINGER_BYTES_MAX = 32 * 1024 * 1024
 LINGER_S = 2.0
-
-
-class BadRequest(Exception):
-    """The bytes are no request that may be answered otherwise; the connection can't be used after the answer."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class BodyTooLarge(Exception):
@@ -85,6 +81,8 @@ class HttpConnection:
         self._buffer = b""
         self._at = 0
         self._body: bytes | None = None
+        self._head: tuple[bytes, Head] | None = None
+        self._head_method = False
         self._plain = False
         self._answered = False
         self._said_close = False
@@ -104,12 +102,13 @@ class HttpConnection:
         self.request_id = b"%x" % next(self._heads.request_ids)
         self._watched.idle = True
         self._answered = False
+        self._head = None
         if self._h11.trailing_data[0]:
-            return await self._next_head_by_h11(b"")
+            return await self._next_head_by_h11(self._h11.trailing_data[0])
         if self._at == len(self._buffer):
             if self.closing:
                 return None
-            self._watched.deadline = trio.current_time() + IDLE_TIMEOUT_S
+            self._watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
             self._buffer, self._at = bytes(await self._stream.receive_some(HEAD_READ_BYTES)), 0
             self._watched.deadline = NEVER
         whole = self._heads.requests.find(self._buffer, self._at)
@@ -117,31 +116,42 @@ class HttpConnection:
             self._body = self._buffer[whole.start : whole.end]
             self._at = whole.end
             self._plain = True
+            self._head_method = False
             return whole.head
         unread, self._buffer, self._at = self._buffer[self._at :], b"", 0
         self._h11.receive_data(unread)
         return await self._next_head_by_h11(unread)
 
     async def _next_head_by_h11(self, arrived: bytes) -> Head | None:
-        """`arrived` is what h11 has got so far of this request, if that is known."""
+        """`arrived` is what h11 has got so far of this request."""
         watched = self._watched
+        pieces = [arrived]
         while True:
             event = self._next_event()
             if event is h11.NEED_DATA:
                 if watched.idle:
                     watched.idle = False
-                    watched.deadline = trio.current_time() + HEAD_TIMEOUT_S
-                arrived = b""
-                self._h11.receive_data(bytes(await self._stream.receive_some(HEAD_READ_BYTES)))
+                    watched.wait_until(trio.current_time() + HEAD_TIMEOUT_S)
+                pieces.append(bytes(await self._stream.receive_some(HEAD_READ_BYTES)))
+                self._h11.receive_data(pieces[-1])
                 continue
             watched.deadline = NEVER
             watched.idle = True
             if not isinstance(event, h11.Request):
                 return None
-            head = _check(event)
-            if arrived:
-                self._heads.requests.remember(arrived, head)
+            raw = b"".join(pieces)
+            raw = raw[: len(raw) - len(self._h11.trailing_data[0])]
+            self._head_method = event.method == b"HEAD"
+            head = judge(event, raw)
+            self._head = (raw, head)
             return head
+
+    def keep_head(self) -> None:
+        """Let later requests with the present one's head be taken without h11. For heads that proved their right only,
+        so that strangers can't push them out."""
+        if self._head is not None:
+            self._heads.requests.remember(*self._head)
+            self._head = None
 
     async def read_body(self, *, bytes_max: int, progress: Progress) -> bytes:
         """The whole body, at most `bytes_max`. Says `100 Continue` first if the client waits for it."""
@@ -153,25 +163,34 @@ class HttpConnection:
         if self._h11.they_are_waiting_for_100_continue:
             go_on = self._h11.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
             await self._send(go_on or b"")
-        chunks: list[bytes] = []
-        size = 0
+        taken: bytes | bytearray = b""
+        events = arrived = 0
         started = trio.current_time()
         self._watched.idle = False
         while True:
             event = self._next_event()
             if event is h11.NEED_DATA:
-                self._watched.deadline = started + BODY_GRACE_S + size / BODY_BYTES_PER_S
-                self._h11.receive_data(bytes(await self._stream.receive_some(BODY_READ_BYTES)))
+                self._watched.wait_until(started + BODY_GRACE_S + len(taken) / BODY_BYTES_PER_S)
+                data = bytes(await self._stream.receive_some(BODY_READ_BYTES))
+                arrived += len(data)
+                self._h11.receive_data(data)
             elif isinstance(event, h11.Data):
-                size += len(event.data)
-                if size > bytes_max:
-                    raise BodyTooLarge(size)
+                size = len(taken) + len(event.data)
+                if size > bytes_max or arrived > bytes_max + FRAMING_BYTES_MAX:
+                    raise BodyTooLarge(max(size, arrived))
                 progress.hold(size)
-                chunks.append(bytes(event.data))
+                events += 1
+                if events == 1:
+                    taken = bytes(event.data)
+                else:
+                    taken = taken if isinstance(taken, bytearray) else bytearray(taken)
+                    taken += event.data
+                if events % EVENTS_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
             elif isinstance(event, h11.EndOfMessage):
                 self._watched.deadline = NEVER
                 self._watched.idle = True
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                return bytes(taken)
             else:
                 raise trio.BrokenResourceError("the client left in the middle of a body")
 
@@ -199,7 +218,8 @@ class HttpConnection:
             return
         fields = (*fields, (b"x-request-id", self.request_id))
         data = self._h11.send(response(status, fields, len(body))) or b""
-        data += self._h11.send(h11.Data(data=body)) or b""
+        if not self._head_method:
+            data += self._h11.send(h11.Data(data=body)) or b""
         data += self._h11.send(h11.EndOfMessage()) or b""
         await self._send(data)
 
@@ -222,7 +242,7 @@ class HttpConnection:
         return self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE)
 
     async def _send(self, data: bytes) -> None:
-        self._watched.deadline = trio.current_time() + SEND_TIMEOUT_S
+        self._watched.wait_until(trio.current_time() + SEND_TIMEOUT_S)
         await self._stream.send_all(data)
         self._watched.deadline = NEVER
 
@@ -232,24 +252,3 @@ class HttpConnection:
         except h11.RemoteProtocolError as error:
             status = error.error_status_hint if error.error_status_hint in (431, 501) else 400
             raise BadRequest(status, f"not a valid HTTP request: {error}") from None
-
-
-def _check(request: h11.Request) -> Head:
-    headers = dict(request.headers)
-    if len(request.headers) > HEADERS_MAX:
-        raise BadRequest(431, f"the request has {len(request.headers)} headers; {HEADERS_MAX} is the limit")
-    size = len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
-    if size > HEAD_BYTES_MAX:
-        raise BadRequest(431, f"the request's head has {size} bytes; {HEAD_BYTES_MAX} is the limit")
-    if request.http_version not in (b"1.0", b"1.1"):
-        raise BadRequest(505, "this server speaks HTTP/1.1 and HTTP/1.0")
-    if b"transfer-encoding" in headers:
-        # RFC 9112 §6.1: either is how requests are smuggled past a proxy that counts differently.
-        if b"content-length" in headers:
-            raise BadRequest(400, "a request must not have both Content-Length and Transfer-Encoding")
-        if request.http_version == b"1.0":
-            raise BadRequest(400, "HTTP/1.0 has no Transfer-Encoding")
-    expect = headers.get(b"expect")
-    if expect is not None and expect.lower() != b"100-continue":
-        raise BadRequest(417, "the only expectation this server can meet is 100-continue")
-    return Head(request.method, request.target, headers)

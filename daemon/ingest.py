@@ -4,6 +4,7 @@ While a group is written and synced, new requests collect in the inbox; when the
 next group. There is no timer and no batch size: the disk sets the pace, and one fdatasync answers every request.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -11,8 +12,9 @@ from functools import partial
 import structlog
 import trio
 
-from daemon.config import INBOX_BYTES_MAX
+from daemon.config import GROUP_BYTES_MAX, INBOX_BYTES_MAX, TICKET_BYTES
 from segments.errors import StorageError, WriteFailed
+from segments.filenames import Lsn
 from segments.source_log import Committed, SourceLog, Write
 
 MARK_AFTER_S = 1.0
@@ -23,11 +25,15 @@ class InboxFull(Exception):
     """The source has as many bytes waiting as it may; try again soon."""
 
 
-class ActorStopped(Exception):
-    """The actor failed or is shutting down; nothing is known about the request's rows."""
+class ActorClosing(Exception):
+    """The actor takes no more requests; nothing of this one was stored."""
 
 
-Outcome = Committed | StorageError | ActorStopped
+class ActorFailed(Exception):
+    """The actor failed with the request in its hands; its rows may or may not be stored."""
+
+
+Outcome = Committed | StorageError | ActorFailed
 
 
 @dataclass(slots=True)
@@ -35,7 +41,6 @@ class Ticket:
     """One request on its way to disk, resolved exactly once: its outcome is set and its group's event fires."""
 
     write: Write
-    size_bytes: int
     durably: bool
     outcome: Outcome | None = None
 
@@ -56,6 +61,11 @@ class _Group:
                 ticket.outcome = outcome
         self.done.set()
 
+    def resolved(self) -> None:
+        """Tell the senders; each has an outcome by now."""
+        assert all(ticket.outcome is not None for ticket in self.tickets)
+        self.done.set()
+
 
 class Ingest:
     """The actor of one source. `submit` from any task; `run` in exactly one."""
@@ -64,8 +74,9 @@ class Ingest:
         self.log = log
         self._sync_interval_s = sync_interval_s
         self._idle_after_s = idle_after_s
-        self._next = _Group()
+        self._waiting: deque[_Group] = deque()
         self._flying: _Group | None = None
+        self._queued_bytes = 0
         self._wake = trio.Event()
         self._seal_wanted: trio.Event | None = None
         self._closing = False
@@ -75,23 +86,26 @@ class Ingest:
 
     @property
     def is_full(self) -> bool:
-        flying = 0 if self._flying is None else self._flying.size_bytes
-        return self._next.size_bytes + flying >= INBOX_BYTES_MAX
+        return self._queued_bytes >= INBOX_BYTES_MAX
 
     async def submit(self, write: Write, *, size_bytes: int, durably: bool) -> Outcome:
-        """Put one request into the next group and wait for its outcome.
+        """Put one request into the next group and wait for its outcome. `size_bytes` is what it takes in memory.
 
         `Committed` means durable if `durably`, else handed to the kernel. Being cancelled here changes nothing for the
-        rows. Raises InboxFull or ActorStopped before anything is queued.
+        rows. Raises InboxFull or ActorClosing before anything is queued.
         """
         if self._closing:
-            raise ActorStopped
+            raise ActorClosing
         if self.is_full:
             raise InboxFull
-        group = self._next
-        ticket = Ticket(write, size_bytes, durably)
+        size_bytes += TICKET_BYTES
+        if not self._waiting or self._waiting[-1].size_bytes + size_bytes > GROUP_BYTES_MAX:
+            self._waiting.append(_Group())
+        group = self._waiting[-1]
+        ticket = Ticket(write, durably)
         group.tickets.append(ticket)
         group.size_bytes += size_bytes
+        self._queued_bytes += size_bytes
         self._wake.set()
         await group.done.wait()
         assert ticket.outcome is not None
@@ -113,26 +127,28 @@ class Ingest:
     async def run(self) -> None:
         """Commit groups until closed, or idle for long with nothing left to do. Fails its requests if it fails."""
         try:
-            while not (self._closing and not self._next.tickets):
-                if not await self._something_to_do():
+            while self._waiting or not self._closing:
+                if await self._something_to_do():
+                    await self._commit_next()
+                else:
                     self._closing = True
-                    continue
-                await self._commit_next()
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self.log.seal)
+            if self.log.has_active_file:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self.log.seal)
         except WriteFailed as error:
             _log.error("the last rows could not be synced", source=self.log.source.name, reason=str(error))
         finally:
             self._closing = True
-            for group in (self._flying, self._next):
+            self.log.abandon()
+            for group in (self._flying, *self._waiting):
                 if group is not None:
-                    group.resolve_rest(ActorStopped())
+                    group.resolve_rest(ActorFailed())
             if self._seal_wanted is not None:
                 self._seal_wanted.set()
 
     async def _something_to_do(self) -> bool:
         """Wait for requests, a seal, or the next chore; False when the source has been idle for long."""
-        if self._next.tickets or self._seal_wanted is not None or self._closing:
+        if self._waiting or self._seal_wanted is not None or self._closing:
             return True
         self._wake = trio.Event()
         chores = [self._mark_at] if self._mark_at is not None else []
@@ -144,25 +160,26 @@ class Ingest:
         return bool(chores) or self._wake.is_set() or not is_in_segments
 
     async def _commit_next(self) -> None:
-        group, self._next = self._next, _Group()
-        self._flying = group
+        group = self._flying = self._waiting.popleft() if self._waiting else _Group()
         seal, self._seal_wanted = self._seal_wanted, None
         now = trio.current_time()
         sync_due = self._unsynced_since is not None and now >= self._unsynced_since + self._sync_interval_s
         durably = sync_due or any(ticket.durably for ticket in group.tickets)
-        mark = not group.tickets and self._mark_at is not None and now >= self._mark_at
+        mark_due = not group.tickets and self._mark_at is not None and now >= self._mark_at
+        mark = mark_due and (durably or self.log.is_synced)
         work = partial(self._work, group, durably=durably, mark=mark, seal=seal is not None)
         # The one place where a commit is shielded: cut here, rows would be on disk that nobody was told about.
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(work)
         self._flying = None
-        if group.tickets:
+        self._queued_bytes -= group.size_bytes
+        if group.tickets or (mark_due and not mark):
             self._mark_at = now + MARK_AFTER_S
         if mark or seal is not None:
             self._mark_at = None
         self._unsynced_since = None if self.log.is_synced else (self._unsynced_since or now)
         self._unsealed_since = (self._unsealed_since or now) if self.log.has_active_file else None
-        group.resolve_rest(ActorStopped())
+        group.resolved()
         if seal is not None:
             seal.set()
 
@@ -176,7 +193,7 @@ class Ingest:
                     ticket.outcome = outcome
             elif durably:
                 self.log.sync()
-            if mark and self.log.is_synced:
+            if mark:
                 self.log.mark()
             if seal:
                 self.log.seal()
@@ -185,6 +202,10 @@ class Ingest:
             for ticket in group.tickets:
                 if ticket.outcome is None:
                     ticket.outcome = error
+
+    def note_published(self, lsn: Lsn) -> None:
+        """The compactor tells: everything up to `lsn` is in segments."""
+        self.log.published = Lsn(max(self.log.published, lsn))
 
     def is_due(self, interval_s: float) -> bool:
         """Whether rows wait for the compactor: sealed ones, or ones older than `interval_s`."""

@@ -8,16 +8,17 @@ import structlog
 import trio
 
 from daemon.admission import OverBudget, Watch
+from daemon.answers import JSON, Answer, Refused, Request
 from daemon.body import UnknownCoding
 from daemon.config import DOCUMENTATION_URL
-from daemon.events import Accepted, EventsApi, Refused
-from daemon.head_cache import Fields, Head
-from daemon.http_connection import BadRequest, Heads, HttpConnection
-from daemon.ingest import ActorStopped, InboxFull
+from daemon.events import EventsApi
+from daemon.head_cache import Head
+from daemon.head_policy import BadRequest
+from daemon.http_connection import Heads, HttpConnection
+from daemon.ingest import ActorClosing, InboxFull
 from daemon.tokens import Token, Tokens
 from segments.errors import BodyRejected, KeyReused, SchemaError, SourceDamaged, StorageError, WriteFailed
 
-_JSON: Fields = ((b"content-type", b"application/json; charset=utf-8"),)
 _METHODS = {"/v0/events": b"POST", "/health": b"GET", "/": b"GET"}
 TARGETS_CACHED = 4096
 CACHED_TARGET_BYTES_MAX = 512
@@ -42,7 +43,7 @@ _STATUS: dict[type[Exception], tuple[int, str, int | None]] = {
     StorageError: (503, "", 60),
     InboxFull: (503, "the data source has as many rows waiting for the disk as it may; retry after the pause", 1),
     OverBudget: (503, "the server holds as many request bodies as it may; retry after the pause", 1),
-    ActorStopped: (503, "the data source is being closed; nothing was stored, retry after the pause", 1),
+    ActorClosing: (503, "the data source is being closed; nothing was stored, retry after the pause", 1),
     OSError: (503, ": the disk refused; nothing was stored, retry after the pause", 5),
 }
 
@@ -101,21 +102,23 @@ class Routes:
                 await _refuse(connection, _refusal(error))
             else:
                 connection.closing = self._watch.closing
-                await connection.respond(answer.status, _JSON, answer.body)
+                await connection.respond(answer.status, answer.fields, answer.body)
 
-    async def _answer(self, connection: HttpConnection, head: Head) -> Accepted:
+    async def _answer(self, connection: HttpConnection, head: Head) -> Answer:
         parse = _parse_known_target if len(head.target) <= CACHED_TARGET_BYTES_MAX else _parse_target
         path, query = parse(head.target)
         method = _METHODS.get(path)
         if method is None:
             raise Refused(404, f"there is nothing at {path[:80]!r}; events go to POST /v0/events?name=NAME")
-        if head.method != method:
+        if head.method != method and (head.method, method) != (b"HEAD", b"GET"):
             raise Refused(405, f"{path} takes {method.decode()} only", allow=method)
         if path == "/health":
-            return Accepted(200, b'{"status": "ok"}')
+            return Answer(200, b'{"status": "ok"}')
         if path == "/":
-            return Accepted(200, _FRONT_PAGE)
-        return await self._events.post(connection, head, query, self._authenticate(head, query))
+            return Answer(200, _FRONT_PAGE)
+        token = self._authenticate(head, query)
+        connection.keep_head()
+        return await self._events.post(Request(connection, head, path, query, token))
 
     def _authenticate(self, head: Head, query: dict[str, str]) -> Token:
         header = head.headers.get(b"authorization")
@@ -153,7 +156,7 @@ def _refusal(error: Exception) -> Refused:
 
 
 async def _refuse(connection: HttpConnection, refused: Refused) -> None:
-    fields = _JSON
+    fields = JSON
     if refused.retry_after_s is not None:
         fields = (*fields, (b"retry-after", b"%d" % refused.retry_after_s))
     if refused.allow is not None:

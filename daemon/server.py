@@ -13,6 +13,7 @@ from daemon.admission import Budget, Watch
 from daemon.compactor import Compactor
 from daemon.config import Config
 from daemon.events import EventsApi
+from daemon.intake import Intake
 from daemon.routes import Routes
 from daemon.sources import Sources
 from daemon.tokens import Tokens, open_tokens
@@ -53,7 +54,11 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         async with trio.open_nursery() as actors:
             sources = Sources(owned.disk, owned.data, config, actors)
             async with trio.open_nursery() as background:
-                routes = Routes(EventsApi(sources, config, Budget(config.memory_bytes)), owned.tokens, watch)
+                routes = Routes(
+                    EventsApi(sources, Intake(Budget(config.memory_bytes), bytes_max=config.max_body_bytes)),
+                    owned.tokens,
+                    watch,
+                )
                 compactor = Compactor(
                     sources, interval_s=config.compact_interval_s, lock_descriptor=owned.lock_descriptor
                 )

@@ -10,7 +10,7 @@ import trio
 from daemon.config import SOURCE_IDLE_S, Config
 from daemon.ingest import Ingest
 from segments.disk import Disk
-from segments.errors import SchemaError, StorageError
+from segments.errors import SchemaError
 from segments.filenames import DataDir, name_problem
 from segments.recovery import create_source, recover
 from segments.schema import Schema
@@ -23,7 +23,7 @@ class NameClash(SchemaError):
 
 
 class Sources:
-    """All sources of the data directory; actors run in the nursery that `run` is given."""
+    """All sources of the data directory; actors run in the nursery that it is given."""
 
     def __init__(self, disk: Disk, data: DataDir, config: Config, nursery: trio.Nursery) -> None:
         self._disk = disk
@@ -50,6 +50,10 @@ class Sources:
         if known is not None and known != name:
             raise NameClash(f"data source '{name}' differs only by case from '{known}'; use that one or another name")
         return known is not None
+
+    @property
+    def is_closing(self) -> bool:
+        return self._closed
 
     def peek(self, name: str) -> Ingest | None:
         """The actor if it is running."""
@@ -91,11 +95,11 @@ class Sources:
     async def open_all(self) -> None:
         """Recover every source, so that rows left in their WAL files find their way into segments."""
         for name in self.names:
-            if self._disk.listdir(self._data.source(name).wal):
-                try:
+            try:
+                if self._disk.listdir(self._data.source(name).wal):
                     await self.get(name)
-                except StorageError as error:
-                    _log.error("data source can't be opened", source=name, reason=str(error))
+            except Exception as error:  # noqa: BLE001 -- whatever is wrong with one source, the others open
+                _log.error("data source can't be opened", source=name, reason=f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
         """Close all inboxes; the actors commit what they have, sync and return."""

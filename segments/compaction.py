@@ -25,10 +25,10 @@ RUN_BYTES_MAX = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """`published`: every LSN up to here is in a segment."""
+    """`published`: every LSN up to here is in a segment; `lsns` of them were moved by this call."""
 
     published: Lsn
-    rows: int
+    lsns: int
     segments: tuple[SegmentRef, ...]
 
 
@@ -46,12 +46,11 @@ def compact(disk: Disk, source: SourceDir, *, through: Lsn, now: datetime) -> Co
     log = assemble(open_files(disk, source, through=through), manifest.published, through=through)
     for corruption in log.damage:
         raise corruption
-    published, rows = manifest.published, 0
+    published = manifest.published
     segments: list[SegmentRef] = []
     for run in _runs(log.files):
         segment = _compact_run(disk, source, run, first=Lsn(published + 1))
         segments.append(segment)
-        rows += segment.name.last_lsn - segment.name.first_lsn + 1
         published = segment.name.last_lsn
     if published > manifest.published or segments:
         write_applied(disk, source, published)
@@ -59,7 +58,7 @@ def compact(disk: Disk, source: SourceDir, *, through: Lsn, now: datetime) -> Co
     for ref in manifest.keys:
         if ref.day < oldest_keys_day(now):
             disk.unlink(ref.path)
-    return Compacted(published, rows, tuple(segments))
+    return Compacted(published, published - manifest.published, tuple(segments))
 
 
 def _runs(files: tuple[WalFile, ...]) -> Iterator[list[WalFile]]:

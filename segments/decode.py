@@ -1,16 +1,14 @@
 """Events and a schema -> one Arrow batch of good rows, and each row that does not fit with its reasons."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
 from segments.columns import fit_column
-from segments.filenames import Lsn
-from segments.lines import Events, exact, has_huge_float, json_text, may_hold_huge_integers, parse_slices
+from segments.lines import Events, exact, has_huge_float, may_hold_huge_integers
 from segments.schema import Path, Schema
 
 _MISSING = "Strict type checking failed. Object does not have column '{}', you should send a value or recreate the table with a Nullable column type."
@@ -103,9 +101,9 @@ def _restore_numbers(path: Path, values: list[Any], events: Events, *, literally
             values[index] = value_at(path, exact(events.raws[index]))
 
 
-def decode_body(schema: Schema, body: bytes) -> Decoded:
-    """Fit a whole body into the schema, a part at a time. Raises BodyRejected."""
-    group = decode_group(schema, [decode(schema, events) for events in parse_slices(body)])
+def decode_body(schema: Schema, parts: Iterable[Events]) -> Decoded:
+    """Fit a body into the schema, a part at a time. Raises what `parts` raises, such as BodyRejected."""
+    group = decode_group(schema, [decode(schema, events) for events in parts])
     return Decoded(group.good, tuple(replace(row, index=position) for position, row in group.bad), group.count)
 
 
@@ -165,29 +163,3 @@ def decode_group(schema: Schema, bodies: Sequence[Events | Decoded]) -> Group:
     batches = [part.good for part in parts] or [pa.RecordBatch.from_pylist([], schema=schema.arrow)]
     good = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
     return Group(good, tuple(bad_rows), total, tuple(counts))
-
-
-def quarantine_batch(schema: Schema, bad: Sequence[tuple[Lsn, BadRow]], now: datetime) -> pa.RecordBatch:
-    """The quarantined rows of one group, in LSN order. `now` is naive UTC."""
-    columns: list[pa.Array] = [
-        pa.array([[column for column, _ in row.errors] for _, row in bad], pa.list_(pa.string())),
-        pa.array([[reason for _, reason in row.errors] for _, row in bad], pa.list_(pa.string())),
-        pa.nulls(len(bad), pa.string()),
-    ]
-    values = [_exact_value(row) for _, row in bad]
-    for column in schema.columns:
-        found = [value_at(column.path, value) for value in values]
-        columns.append(pa.array([None if v is None else json_text(v) for v in found], pa.string()))
-    columns += [
-        pa.array([now] * len(bad), pa.timestamp("s")),
-        pa.array([row.raw.decode(errors="backslashreplace") for _, row in bad], pa.string()),
-        pa.array([lsn for lsn, _ in bad], pa.uint64()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema.quarantine)
-
-
-def _exact_value(row: BadRow) -> dict[str, Any]:
-    if not row.is_object:
-        return _NOT_AN_OBJECT
-    value: dict[str, Any] = exact(row.raw)
-    return value

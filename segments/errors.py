@@ -29,6 +29,10 @@ class GroupTooLarge(StorageError):
     """The rows are more than one commit can hold; nothing of them was written."""
 
 
+class SchemaChanged(StorageError):
+    """The rows were decoded under a schema that the source no longer has; decode them again."""
+
+
 class SourceDamaged(StorageError):
     """The source holds corruption and takes no writes until it is repaired."""
 

@@ -20,6 +20,8 @@ SLICE_BYTES = 1 << 20
 """A large body is read in parts of about this size."""
 DEPTH_MAX = 64
 _BOM = b"\xef\xbb\xbf"
+_BLANKS = b" \t\r\n"
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},]', re.DOTALL)
 _BEYOND_64_BITS = re.compile(rb"[0-9]{20}|-[0-9]{19}")
 _HUGE = 2.0**63
 _DIGITS_SAFE = 18
@@ -105,51 +107,92 @@ def parse_body(body: bytes) -> Events:
     Raises BodyRejected when no part of the body is a JSON object; nothing of it is to be stored then. A body without
     anything but blanks has no events and is no error.
     """
-    body = body.removeprefix(_BOM)
-    head = body[:64].lstrip()
-    if head.startswith(b"[") or (not head and body.lstrip().startswith(b"[")):
-        events = _parse_array(body)
-        if events is not None:
-            return events
-    events = Events()
-    for line in _lines(body):
-        _add(events, line)
-    if events and not any(value is not None for value in events.objects):
-        whole = _parse_whole(body)
-        if whole is None:
-            raise _without_object(events.errors[0])
-        return whole
-    return events
+    parts = list(parse_slices(body))
+    if len(parts) == 1:
+        return parts[0]
+    joined = Events()
+    for part in parts:
+        joined.extend(part)
+    return joined
 
 
 def parse_slices(body: bytes) -> Iterator[Events]:
     """The events of a body of any size, a part at a time, so that few of them are objects at once.
 
-    Joined they are what `parse_body` gives. Raises BodyRejected, after the last part, as it does.
+    Raises BodyRejected, after the last part, as `parse_body` does.
     """
-    if len(body) <= SLICE_BYTES or body[:64].lstrip().startswith(b"["):
-        yield parse_body(body)
+    body = body.removeprefix(_BOM)
+    elements = array_elements(body)
+    if elements is None and len(body) <= SLICE_BYTES:
+        yield _parse_small(body)
         return
     found = False
-    start, first_error = 0, ""
-    body = body.removeprefix(_BOM)
+    first_error = ""
+    for events in _line_slices(body) if elements is None else _element_slices(body, elements):
+        found = found or len(events.errors) < len(events)
+        first_error = first_error or events.errors.get(0, "")
+        yield events
+    if first_error and not found:
+        raise _without_object("line" if elements is None else "element", first_error)
+
+
+def _parse_small(body: bytes) -> Events:
+    events = Events()
+    for line in _lines(body):
+        _add(events, line)
+    if len(events.errors) < len(events) or not events:
+        return events
+    whole = Events()
+    _add(whole, body.strip(_BLANKS))
+    if whole.errors:
+        raise _without_object("line", events.errors[0])
+    return whole
+
+
+def _without_object(what: str, first_error: str) -> BodyRejected:
+    return BodyRejected(
+        f"the body holds no JSON object: {what} 1: {first_error}; send one object, or one object a line"
+    )
+
+
+def parse_document(body: bytes) -> Events:
+    """The events of a body that is one JSON document: an object, or an array of objects. Raises BodyRejected."""
+    body = body.removeprefix(_BOM).strip()
+    elements = array_elements(body)
+    events = Events()
+    for start, end in [(0, len(body))] if elements is None else elements:
+        _add(events, body[start:end].strip(_BLANKS))
+    if body and not any(value is not None for value in events.objects):
+        reason = events.errors.get(0, "an array without elements")
+        raise BodyRejected(f"the body is not one JSON object or an array of them: {reason}")
+    return events
+
+
+def _line_slices(body: bytes) -> Iterator[Events]:
+    start = 0
     while start < len(body):
-        end = body.rfind(b"\n", start, start + SLICE_BYTES) + 1
-        if end <= start:
-            end = body.find(b"\n", start) + 1 or len(body)
+        end = len(body)
+        if end - start > SLICE_BYTES:
+            end = body.rfind(b"\n", start, start + SLICE_BYTES) + 1 or body.find(b"\n", start) + 1 or len(body)
         events = Events()
         for line in _lines(body[start:end]):
             _add(events, line)
-        found = found or len(events.errors) < len(events)
-        first_error = first_error or events.errors.get(0, "")
         start = end
+        if events:
+            yield events
+
+
+def _element_slices(body: bytes, elements: list[tuple[int, int]]) -> Iterator[Events]:
+    events = Events()
+    size = 0
+    for start, end in elements:
+        _add(events, body[start:end].strip(_BLANKS))
+        size += end - start
+        if size >= SLICE_BYTES:
+            yield events
+            events, size = Events(), 0
+    if events:
         yield events
-    if first_error and not found:
-        raise _without_object(first_error)
-
-
-def _without_object(first_error: str) -> BodyRejected:
-    return BodyRejected(f"the body holds no JSON object: line 1: {first_error}; send one object, or one object a line")
 
 
 def _lines(body: bytes) -> Iterator[bytes]:
@@ -199,29 +242,31 @@ def _too_deep(line: bytes, value: object) -> bool:
     return any(isinstance(value, dict | list) for value in level)
 
 
-def _parse_array(body: bytes) -> Events | None:
-    """The elements of a top-level array as events; None when the body is not one array of at least one object."""
-    if len(body) > LINE_BYTES_MAX:
-        raise BodyRejected(
-            f"the body is one array of {len(body)} bytes; {LINE_BYTES_MAX} is the limit for an array, "
-            "send the objects a line each instead"
-        )
-    try:
-        values = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    if may_hold_huge_integers(body) and has_huge_float(values):
-        values = exact(body)
-    if values and not any(isinstance(value, dict) for value in values):
-        return None
-    events = Events()
-    for value in values:
-        _add(events, _dumps(value))
-    return events
+def array_elements(body: bytes) -> list[tuple[int, int]] | None:
+    """Where the elements of a top-level array stand in the body; None when the body is no array from end to end.
 
-
-def _parse_whole(body: bytes) -> Events | None:
-    """The body as one pretty-printed object; None when it is not one."""
-    events = Events()
-    _add(events, body.strip())
-    return events if events.objects[0] is not None else None
+    Only brackets, commas and strings are looked at: whether an element is JSON is judged when it is parsed, alone, so
+    that each keeps its own text and its own limits.
+    """
+    if body.lstrip(_BLANKS)[:1] != b"[":
+        return None
+    elements: list[tuple[int, int]] = []
+    depth = start = 0
+    for token in _TOKEN.finditer(body):
+        mark = token.group()[:1]
+        if mark in b"[{":
+            depth += 1
+            if depth == 1:
+                start = token.end()
+        elif mark in b"]}":
+            depth -= 1
+        if (mark == b"," and depth == 1) or depth == 0:
+            is_blank = not body[start : token.start()].strip(_BLANKS)
+            if not is_blank:
+                elements.append((start, token.start()))
+            elif depth or elements:
+                return None
+            start = token.end()
+            if not depth:
+                return elements if mark == b"]" and not body[start:].strip(_BLANKS) else None
+    return None

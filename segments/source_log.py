@@ -15,13 +15,14 @@ import pyarrow as pa
 
 from segments.batches import DATAFILE_KEY
 from segments.datafile import print_datafile
-from segments.decode import Counts, Decoded, decode_group, quarantine_batch
+from segments.decode import Counts, Decoded, decode_group
 from segments.disk import Disk
 from segments.errors import Corruption, KeyReused, SourceDamaged, WriteFailed
 from segments.filenames import Lsn, SourceDir
 from segments.frame import NONCE_BYTES, FileHeader, Sections
 from segments.keys import Key, KeyWindow, encode_keys
 from segments.lines import Events
+from segments.quarantine import quarantine_batch
 from segments.schema import Schema
 from segments.wal_writer import WalWriter
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from daemon.admission import Watched
 from daemon.head_cache import Head, RequestHeads, ResponseHeads, response
-from daemon.http_connection import NO_PROGRESS, BadRequest, BodyTooLarge, Heads, HttpConnection
+from daemon.head_policy import BadRequest
+from daemon.http_connection import NO_PROGRESS, BodyTooLarge, Heads, HttpConnection
 
 JSON = ((b"content-type", b"application/json"),)
 tokens = st.sampled_from([b"a", b"b"])
@@ -59,6 +60,7 @@ async def understand(heads: Heads, pieces: list[bytes]) -> list[object]:
         nursery.start_soon(send)
         try:
             while (head := await connection.next_head()) is not None:
+                connection.keep_head()
                 body = await connection.read_body(bytes_max=1000, progress=NO_PROGRESS)
                 found.append((head.method, head.target, head.headers, body))
                 await connection.respond(200, JSON, b"{}")

@@ -4,10 +4,13 @@ import pytest
 import trio
 import trio.testing
 
-from daemon.ingest import ActorStopped, Ingest
+from daemon import ingest
+from daemon.ingest import ActorClosing, ActorFailed, Ingest
 from segments.decode import Counts
+from segments.filenames import WalName
 from segments.lines import parse_body
 from segments.source_log import Committed, Write
+from segments.wal_reader import read_file
 from tests.faults import FaultyDisk
 from tests.stored import Stored, body
 
@@ -71,7 +74,7 @@ async def test_closing_commits_what_is_queued_and_refuses_what_comes_later(store
             nursery.start_soon(submit, number)
         await trio.testing.wait_all_tasks_blocked()
         actor.close()
-        with pytest.raises(ActorStopped):
+        with pytest.raises(ActorClosing):
             await actor.submit(write(99), size_bytes=10, durably=True)
         nursery.start_soon(actor.run)
 
@@ -103,7 +106,7 @@ async def test_an_idle_actor_goes_only_when_all_its_rows_are_in_segments(stored)
             await actor.seal()
             stored.compact(actor.log)
 
-    with pytest.raises(ActorStopped):
+    with pytest.raises(ActorClosing):
         await actor.submit(write(3), size_bytes=10, durably=True)
 
 
@@ -120,3 +123,72 @@ async def test_a_failing_disk_fails_the_group_and_not_the_actor(stored):
     assert "could not be written" in str(refused)
     assert isinstance(stays, Committed)
     assert stored.ids() == [2]
+
+
+async def test_requests_that_are_large_in_memory_are_not_written_as_one_piece(stored, monkeypatch):
+    """A frame is written, checked and read back whole, so it is bounded, and so is what waits for the disk."""
+    monkeypatch.setattr(ingest, "GROUP_BYTES_MAX", 10_000)
+    monkeypatch.setattr(ingest, "INBOX_BYTES_MAX", 30_000)
+    disk = stored.disk = FaultyDisk()
+    actor = Ingest(stored.open(), sync_interval_s=60, idle_after_s=600)
+    outcomes: list[object] = []
+
+    async def submit(number: int) -> None:
+        try:
+            outcomes.append(await actor.submit(write(number), size_bytes=4000, durably=True))
+        except ingest.InboxFull as refusal:
+            outcomes.append(refusal)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(9):
+            nursery.start_soon(submit, number)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(actor.run)
+        while len(outcomes) < 9:
+            await trio.testing.wait_all_tasks_blocked()
+        actor.close()
+
+    assert sum(isinstance(one, Committed) for one in outcomes) == 6
+    assert disk.operations.count("pwrite") == 1 + 6  # the header; one frame each, as no two fit together
+    assert len(stored.ids()) == 6
+    assert not actor.is_full
+
+
+async def test_a_mark_waits_for_a_late_sync_and_comes(stored, monkeypatch):
+    """Also when rows are synced less often than marks are written."""
+    monkeypatch.setattr(ingest, "MARK_AFTER_S", 0.001)
+    actor = Ingest(stored.open(), sync_interval_s=0.05, idle_after_s=600)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(actor.run)
+        await actor.submit(write(1), size_bytes=10, durably=False)
+        with trio.fail_after(30):
+            while not (frames := [f for file in stored.snapshot().wal for f in file.frames]) or actor._mark_at:
+                await trio.lowlevel.checkpoint()
+        actor.close()
+
+    assert len(frames) == 1
+    (path,) = stored.source.wal.iterdir()
+    name = WalName.parse(path.name)
+    assert name is not None
+    assert read_file(path, name, memoryview(path.read_bytes())).frames[-1].durable_lsn == 1
+
+
+async def test_an_actor_that_breaks_says_that_nothing_is_known_and_leaves_no_file_open(stored, monkeypatch):
+    log = stored.open()
+    actor = Ingest(log, sync_interval_s=60, idle_after_s=600)
+    outcomes: list[object] = []
+
+    async def submit() -> None:
+        outcomes.append(await actor.submit(write(1), size_bytes=10, durably=True))
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(log, "sync", broken)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(submit)
+        with pytest.raises(ZeroDivisionError):
+            await actor.run()
+
+    assert not log.has_active_file
+    assert [type(one) for one in outcomes] == [ActorFailed]

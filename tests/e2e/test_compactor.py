@@ -138,10 +138,6 @@ def test_a_write_that_the_disk_refuses_is_answered_503_and_its_retry_is_stored_o
     assert siltstone(daemon.data, "verify").returncode == 0
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="daemon/compactor.py: BrokenResourceError of send_all ends the daemon, when the child is quick to die",
-)
 def test_children_that_are_killed_at_once_do_not_cost_the_daemon(start):
     """As the system does when it is out of memory."""
     daemon = start("--compact-interval", "0.1")
@@ -181,7 +177,6 @@ def test_a_disk_that_refuses_new_files_for_a_while_is_not_littered(start):
     assert not list((daemon.data / "sources/t/wal").glob(".*"))
 
 
-@pytest.mark.xfail(reason="daemon/compactor.py: an OSError of open_process leaves Compactor.run and ends the daemon")
 def test_a_daemon_that_can_not_start_its_child_goes_on_taking_rows(tmp_path):
     """As when the virtual environment under it is replaced by an upgrade, or the system has no process to give."""
     python = tmp_path / "venv" / "bin" / "python"
@@ -194,7 +189,6 @@ def test_a_daemon_that_can_not_start_its_child_goes_on_taking_rows(tmp_path):
     assert status == 200, log[-2000:]
 
 
-@pytest.mark.xfail(reason="daemon/cli.py logs straight to stderr: a broken pipe there ends the daemon")
 def test_a_daemon_whose_log_has_lost_its_reader_goes_on_taking_rows(tmp_path):
     status, _ = post_after(Path(sys.executable), tmp_path, gone=None)
 

@@ -34,7 +34,7 @@ def test_rows_move_to_one_segment_and_the_wal_goes(stored):
     commit(log, body(2, -7))
     done = stored.compact(log)
 
-    assert (done.published, done.rows, len(done.segments)) == (4, 4, 1)
+    assert (done.published, done.lsns, len(done.segments)) == (4, 4, 1)
     assert list(stored.source.wal.iterdir()) == []
     assert stored.ids() == [1, 2, 3]
     assert [row["id"] for row in stored.quarantined()] == ["bad"]

@@ -1,10 +1,25 @@
 """The bytes of a body -> events."""
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from segments import lines
 from segments.errors import BodyRejected
-from segments.lines import DEPTH_MAX, LINE_BYTES_MAX, Events, Number, exact, json_text, parse_body, parse_slices
+from segments.lines import (
+    DEPTH_MAX,
+    LINE_BYTES_MAX,
+    Events,
+    Number,
+    array_elements,
+    exact,
+    json_text,
+    parse_body,
+    parse_document,
+    parse_slices,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +35,9 @@ from segments.lines import DEPTH_MAX, LINE_BYTES_MAX, Events, Number, exact, jso
         (b"", []),
         (b" \n\r\n", []),
         (b"[]", []),
+        (b" " * 100 + b'[{"a":"]},{"},\n{"b":"\\"[,"} , 3]\n', [{"a": "]},{"}, {"b": '"[,'}, None]),
+        (b'[{"a":1}]\n{"a":2}', [None, {"a": 2}]),
+        (b'[1,\n{"a":2}', [None, {"a": 2}]),
     ],
 )
 def test_forms_of_a_body(body, objects):
@@ -57,6 +75,7 @@ def test_a_large_body_in_parts_is_what_it_is_at_once(size, monkeypatch):
     for part in parse_slices(body):
         joined.extend(part)
 
+    monkeypatch.undo()
     assert joined == parse_body(body)
     with pytest.raises(BodyRejected, match="line 1: not JSON"):
         list(parse_slices(b"bad\n" * 100))
@@ -88,3 +107,55 @@ def test_integers_beyond_64_bits_survive_in_a_top_level_array():
     (raw,) = parse_body(b'[{"a":18446744073709551616,"b":1.50}]').raws
 
     assert raw == b'{"a":18446744073709551616,"b":1.50}'
+
+
+def test_an_array_is_a_batch_whose_elements_are_judged_alone():
+    """However long the array is: each element has the limits of a line, and its own text."""
+    deep = b'{"a":' + b"[" * 300 + b"]" * 300 + b"}"
+    events = parse_body(
+        b"[" + b",".join([b'{"n": 1.50}', deep, b'{"s":"' + b"x" * LINE_BYTES_MAX + b'"}', b"nope"]) + b"]"
+    )
+
+    assert events.raws[0] == b'{"n": 1.50}'
+    assert sorted(events.errors) == [1, 2, 3]
+    assert len(parse_body(b"[" + b",".join([b'{"a":1}'] * 200_000) + b"]")) == 200_000
+
+
+@pytest.mark.parametrize(
+    "body", [b'[{"a":1},]', b'[{"a":1},,{"a":2}]', b'[{"a":1}', b'[{"a":1}}', b'[{"a":1}] x', b'["a{}']
+)
+def test_a_broken_array_is_no_array(body):
+    assert array_elements(body) is None
+
+
+@given(
+    st.lists(
+        st.recursive(
+            st.none() | st.booleans() | st.text() | st.integers(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)
+        )
+    )
+)
+def test_the_elements_of_any_array_are_found(values):
+    body = json.dumps(values, ensure_ascii=False).encode(errors="replace")
+    found = array_elements(body)
+
+    assert found is not None
+    assert [json.loads(body[start:end]) for start, end in found] == json.loads(body)
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_break_the_parser(body):
+    for parse in (parse_body, parse_document):
+        try:
+            events = parse(body)
+        except BodyRejected:
+            continue
+        assert len(events.raws) == len(events.objects)
+
+
+def test_a_document_may_span_lines_and_is_one_event_or_an_array_of_them():
+    assert parse_document(b'\xef\xbb\xbf\n{"a":\n1}\n').objects == [{"a": 1}]
+    assert parse_document(b'[{"a":1},\n{"a":2}]').objects == [{"a": 1}, {"a": 2}]
+    for body in (b'{"a":1}\n{"a":2}', b"1", b"nope", b"[1]"):
+        with pytest.raises(BodyRejected, match="not one JSON object"):
+            parse_document(body)

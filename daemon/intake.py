@@ -1,0 +1,60 @@
+"""Request bodies on their way in: size limits, content codings, and the memory budget, the same for every route."""
+
+from functools import partial
+
+import trio
+
+from daemon.admission import Budget, Reservation
+from daemon.answers import Refused, Request
+from daemon.body import BrokenCoding, UnfoldsTooFar, codec_of, unfold
+from daemon.http_connection import BodyTooLarge
+
+
+class Intake:
+    """Reads bodies; one for the daemon."""
+
+    def __init__(self, budget: Budget, *, bytes_max: int) -> None:
+        self.budget = budget
+        self._bytes_max = bytes_max
+
+    async def read(self, request: Request, reservation: Reservation) -> bytes:
+        """The whole body, unfolded. What it takes in memory is held in `reservation`.
+
+        Raises Refused, UnknownCoding, and OverBudget, all three before the body is read wherever that is possible.
+        """
+        codec = codec_of(request.head.headers.get(b"content-encoding"))
+        announced = request.head.content_length
+        if announced is not None:
+            if announced > self._bytes_max:
+                raise self._too_large(announced)
+            # Held only as it comes: a slow sender must not keep room that it does not fill.
+            self.budget.check_room(announced)
+        try:
+            body = await request.connection.read_body(bytes_max=self._bytes_max, progress=reservation)
+        except BodyTooLarge as error:
+            raise self._too_large(error.seen) from None
+        reservation.hold(len(body))
+        return body if codec is None else await self._unfold(body, codec, reservation)
+
+    async def _unfold(self, body: bytes, codec: str, reservation: Reservation) -> bytes:
+        def hold(size: int) -> None:
+            trio.from_thread.run_sync(reservation.hold, len(body) + size)
+
+        work = partial(unfold, body, codec, bytes_max=self._bytes_max, progress=hold)
+        try:
+            unfolded = await trio.to_thread.run_sync(work)
+        except UnfoldsTooFar:
+            raise Refused(
+                413,
+                f"the body is more than {self._bytes_max} bytes after decompression, which is the limit; "
+                "send it in parts",
+            ) from None
+        except BrokenCoding as error:
+            raise Refused(400, f"{error}; nothing of it was stored") from None
+        reservation.shrink(len(unfolded))
+        return unfolded
+
+    def _too_large(self, seen: int) -> Refused:
+        return Refused(
+            413, f"the body has {seen} bytes or more; {self._bytes_max} is the limit for one request, send it in parts"
+        )
