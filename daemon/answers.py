@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
 from daemon.head_cache import Fields, Head
 from daemon.http_connection import HttpConnection
-from daemon.tokens import Token
+from daemon.tokens import NOBODY, Token
 
 JSON: Fields = ((b"content-type", b"application/json; charset=utf-8"),)
 
@@ -47,7 +48,19 @@ class Request:
 
     connection: HttpConnection
     head: Head
-    path: str
-    query: dict[str, str]
-    token: Token
+    path: str = ""
+    query: dict[str, str] = field(default_factory=dict)
+    token: Token = NOBODY
     fields: Fields = field(default=())
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """All parameters of the query, repeated ones too."""
+        return parse_qsl(urlsplit(self.head.target.decode("ascii")).query, keep_blank_values=True)
+
+    def form(self, body: bytes) -> list[tuple[str, str]]:
+        """The fields of a body that is an urlencoded form; none for any other body."""
+        kind = self.head.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind != b"application/x-www-form-urlencoded":
+            return []
+        return parse_qsl(body.decode(errors="replace"), keep_blank_values=True)

@@ -51,6 +51,25 @@ GC_ALLOCATIONS = 100_000
     metavar="BYTES",
     help="For all request bodies in memory together.",
 )
+@click.option(
+    "--auto-create/--no-auto-create",
+    default=True,
+    help="Make a data source when its first event comes, or refuse that.",
+)
+@click.option(
+    "--limit-requests",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Requests a second for each data source; 0 is no limit.",
+)
+@click.option(
+    "--limit-bytes",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="BYTES",
+    help="Bytes of events a second for each data source; 0 is no limit.",
+)
 @click.option("--admin-token", default=None, help="Set the admin token; better through SILTSTONED_ADMIN_TOKEN.")
 def main(
     data: Path,
@@ -60,6 +79,9 @@ def main(
     sync_interval: float,
     max_body: int,
     memory: int,
+    auto_create: bool,
+    limit_requests: int,
+    limit_bytes: int,
     admin_token: str | None,
 ) -> None:
     """Take events over HTTP, answer when they are safe on disk, keep them as Parquet.
@@ -76,6 +98,9 @@ def main(
         sync_interval_s=sync_interval,
         memory_bytes=memory,
         admin_token=admin_token or None,
+        auto_create=auto_create,
+        limit_requests=limit_requests,
+        limit_bytes=limit_bytes,
     )
     # What was imported lives for ever, and a large body is a million objects that are all soon gone: collecting
     # garbage as often as by default doubles the time that decoding takes.

@@ -19,6 +19,11 @@ class Config:
     memory_bytes: int = 256 * 1024 * 1024
     """For all bodies in memory together; beyond it requests get 503 with Retry-After."""
     admin_token: str | None = None
+    auto_create: bool = True
+    """Whether a first event makes its data source."""
+    limit_requests: int = 0
+    limit_bytes: int = 0
+    """For each data source and second; 0 is no limit."""
 
 
 HEAD_BYTES_MAX = 16 * 1024

@@ -4,6 +4,7 @@ Everything that can be refused from the head alone is refused before the body is
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from time import time
@@ -16,6 +17,7 @@ from daemon.body import codec_of
 from daemon.config import CELLS_MAX, INLINE_BYTES_MAX, ROWS_MAX
 from daemon.ingest import ActorClosing, ActorFailed, InboxFull, Ingest
 from daemon.intake import Intake
+from daemon.rate_limit import RateLimited, RateLimits
 from daemon.sources import Sources
 from daemon.tokens import Token
 from segments.decode import Decoded, decode_body
@@ -23,12 +25,13 @@ from segments.errors import SchemaChanged
 from segments.filenames import name_problem
 from segments.infer import infer
 from segments.keys import Key
-from segments.lines import Events, parse_body, parse_slices
+from segments.lines import Events, parse_body, parse_document, parse_slices
 from segments.schema import Schema
 from segments.source_log import Committed, Write
 
 _WAITS = {"true": True, "True": True, "TRUE": True, "1": True, "false": False, "False": False, "0": False, "": False}
 _KEY_BYTES_MAX = 255
+_PROOF = re.compile(r"[A-Za-z0-9_-]{1,256}")
 DECODED_AT_ONCE = 2
 _CELL_BYTES = 8
 
@@ -39,21 +42,25 @@ class _Call:
 
     name: str
     wait: bool
+    is_document: bool
     key: str | None
 
 
 class EventsApi:
     """The handler of the route; one for the daemon."""
 
-    def __init__(self, sources: Sources, intake: Intake) -> None:
+    def __init__(self, sources: Sources, intake: Intake, limits: RateLimits) -> None:
         self._sources = sources
         self._intake = intake
+        self._limits = limits
         self._decoding = trio.Semaphore(DECODED_AT_ONCE)
 
     async def post(self, request: Request) -> Answer:
         """Take the body in, commit its rows, say how many. Raises Refused and what `daemon.routes` has in its table."""
-        call = _check(request)
+        name = await self._sources.resolve(request.query.get("name", ""))
+        call = _check(request, name)
         self._authorise(call.name, request.token)
+        self._limit(request, call.name)
         actor = self._sources.peek(call.name)
         if actor is not None and actor.is_full:
             raise InboxFull
@@ -69,15 +76,36 @@ class EventsApi:
                 403,
                 f"this token has no scope to append to '{name}'; it needs DATASOURCES:APPEND:{name} or DATASOURCES:CREATE",
             )
-        if not self._sources.exists(name) and not token.may_create:
+        if self._sources.exists(name):
+            return
+        if not self._sources.auto_create:
+            raise Refused(
+                403,
+                f"data source '{name}' does not exist, and this server makes none by itself; "
+                "create it with: siltstone create FILE.datasource",
+            )
+        if not token.may_create:
             raise Refused(
                 403, f"data source '{name}' does not exist, and this token lacks DATASOURCES:CREATE to make it"
             )
 
+    def _limit(self, request: Request, name: str) -> None:
+        if not self._limits.is_on:
+            return
+        try:
+            request.fields += self._limits.take(name, request.head.content_length or 0)
+        except RateLimited as refusal:
+            request.fields += refusal.fields
+            raise
+
     async def _store(self, call: _Call, body: bytes, key: Key | None, reservation: Reservation) -> Committed:
         """Commit the body's rows, if it has any. A large body is decoded in a thread."""
-        is_small = len(body) <= INLINE_BYTES_MAX
-        events = parse_body(body) if is_small else None
+        parse = parse_document if call.is_document else parse_body
+        events: Events | None = None
+        if len(body) <= INLINE_BYTES_MAX:
+            events = parse(body)
+        elif call.is_document:
+            events = await trio.to_thread.run_sync(parse, body)
         if (events is not None and not events) or body.isspace():
             return Committed.none()
         while True:
@@ -135,8 +163,7 @@ class EventsApi:
         return await self._sources.create(name, await trio.to_thread.run_sync(infer_schema))
 
 
-def _check(request: Request) -> _Call:
-    name = request.query.get("name", "")
+def _check(request: Request, name: str) -> _Call:
     problem = name_problem(name)
     if problem is not None:
         shown = f" '{name[:40]}'" if name else ""
@@ -148,7 +175,15 @@ def _check(request: Request) -> _Call:
     if key is not None and not 0 < len(key) <= _KEY_BYTES_MAX:
         raise Refused(400, f"an Idempotency-Key has 1 to {_KEY_BYTES_MAX} characters")
     codec_of(request.head.headers.get(b"content-encoding"))
-    return _Call(name, wait, None if key is None else key.decode("latin-1"))
+    text_format = request.query.get("format", "") or "ndjson"
+    if text_format not in ("ndjson", "json"):
+        raise Refused(400, f"format '{text_format[:40]}' is not taken; send ndjson (the default) or json")
+    proof = request.query.get("x-vercel-verify")
+    if proof is not None:
+        if not _PROOF.fullmatch(proof):
+            raise Refused(400, "x-vercel-verify has 1 to 256 characters: letters, digits, '-' and '_'")
+        request.fields += ((b"x-vercel-verify", proof.encode()),)
+    return _Call(name, wait, text_format == "json", None if key is None else key.decode("latin-1"))
 
 
 async def _key(token: Token, key: str, body: bytes) -> Key:

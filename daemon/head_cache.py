@@ -17,6 +17,14 @@ RESPONSES_MAX = 1024
 CACHED_HEAD_BYTES_MAX = 2048
 _END = b"\r\n\r\n"
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+NO_CONTENT = 204
+_FOR_BROWSERS = (
+    (b"access-control-allow-origin", b"*"),
+    (
+        b"access-control-expose-headers",
+        b"x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, retry-after, x-request-id",
+    ),
+)
 _UNUSUAL = (b"expect", b"transfer-encoding", b"connection", b"upgrade")
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -80,8 +88,9 @@ class RequestHeads:
 
 
 def response(status: int, fields: Fields, body_length: int) -> h11.Response:
-    """A response's head with the fields that every answer has."""
-    headers = [(b"date", _date()), (b"content-length", b"%d" % body_length), *fields]
+    """A response's head with the fields that every answer has. A 204 has no length, by the protocol."""
+    length = () if status == NO_CONTENT else ((b"content-length", b"%d" % body_length),)
+    headers = [(b"date", _date()), *length, *_FOR_BROWSERS, *fields]
     return h11.Response(status_code=status, headers=headers, reason=_REASONS.get(status, b""))
 
 

@@ -19,7 +19,7 @@ from daemon.config import (
     IDLE_TIMEOUT_S,
     SEND_TIMEOUT_S,
 )
-from daemon.head_cache import Fields, Head, RequestHeads, ResponseHeads, response
+from daemon.head_cache import NO_CONTENT, Fields, Head, RequestHeads, ResponseHeads, response
 from daemon.head_policy import BadRequest, judge
 
 HEAD_READ_BYTES = 32 * 1024
@@ -199,6 +199,8 @@ class HttpConnection:
         if self._plain:
             return
         length = head.content_length
+        if length is None and b"transfer-encoding" not in head.headers:
+            length = 0
         waits = self._h11.they_are_waiting_for_100_continue
         if self._h11.their_state is h11.SEND_BODY and not waits and length is not None and length <= DRAIN_BYTES_MAX:
             try:
@@ -218,7 +220,7 @@ class HttpConnection:
             return
         fields = (*fields, (b"x-request-id", self.request_id))
         data = self._h11.send(response(status, fields, len(body))) or b""
-        if not self._head_method:
+        if not self._head_method and status != NO_CONTENT:
             data += self._h11.send(h11.Data(data=body)) or b""
         data += self._h11.send(h11.EndOfMessage()) or b""
         await self._send(data)

@@ -11,24 +11,32 @@ from daemon.admission import OverBudget, Watch
 from daemon.answers import JSON, Answer, Refused, Request
 from daemon.body import UnknownCoding
 from daemon.config import DOCUMENTATION_URL
-from daemon.events import EventsApi
-from daemon.head_cache import Head
+from daemon.head_cache import Fields, Head
 from daemon.head_policy import BadRequest
 from daemon.http_connection import Heads, HttpConnection
 from daemon.ingest import ActorClosing, InboxFull
-from daemon.tokens import Token, Tokens
-from segments.errors import BodyRejected, KeyReused, SchemaError, SourceDamaged, StorageError, WriteFailed
+from daemon.router import Router
+from daemon.tokens import Token, TokenRefused, Tokens
+from segments.errors import (
+    BodyRejected,
+    GroupTooLarge,
+    KeyReused,
+    SchemaError,
+    SourceDamaged,
+    StorageError,
+    WriteFailed,
+)
 
-_METHODS = {"/v0/events": b"POST", "/health": b"GET", "/": b"GET"}
 TARGETS_CACHED = 4096
 CACHED_TARGET_BYTES_MAX = 512
-_FRONT_PAGE = orjson.dumps(
-    {
-        "service": "siltstone",
-        "events": "POST /v0/events?name=NAME[&wait=true] with one JSON object, or one a line",
-        "token": "Authorization: Bearer TOKEN, or ?token=TOKEN",
-        "health": "GET /health",
-    }
+_PREFLIGHT = Answer(
+    204,
+    b"",
+    (
+        (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
+        (b"access-control-allow-headers", b"authorization, content-type, content-encoding, idempotency-key"),
+        (b"access-control-max-age", b"86400"),
+    ),
 )
 _log = structlog.get_logger("routes")
 
@@ -36,8 +44,10 @@ _log = structlog.get_logger("routes")
 _STATUS: dict[type[Exception], tuple[int, str, int | None]] = {
     BodyRejected: (400, "", None),
     UnknownCoding: (415, "", None),
+    TokenRefused: (400, "", None),
     KeyReused: (422, "", None),
     SchemaError: (400, "", None),
+    GroupTooLarge: (413, "", None),
     WriteFailed: (503, "; the rows are not known to be stored, retry with the same Idempotency-Key", 1),
     SourceDamaged: (503, "", 60),
     StorageError: (503, "", 60),
@@ -51,8 +61,8 @@ _STATUS: dict[type[Exception], tuple[int, str, int | None]] = {
 class Routes:
     """Serves connections, each in its own task."""
 
-    def __init__(self, events: EventsApi, tokens: Tokens, watch: Watch) -> None:
-        self._events = events
+    def __init__(self, router: Router, tokens: Tokens, watch: Watch) -> None:
+        self._router = router
         self._tokens = tokens
         self._watch = watch
         self._heads = Heads()
@@ -88,37 +98,37 @@ class Routes:
                 return
             if head is None:
                 return
+            request = Request(connection, head)
             try:
-                answer = await self._answer(connection, head)
+                parse = _parse_known_target if len(head.target) <= CACHED_TARGET_BYTES_MAX else _parse_target
+                request.path, request.query = parse(head.target)
+                answer = await self._answer(request)
             except BadRequest as error:
                 connection.closing = True
-                await _refuse(connection, Refused(error.status, str(error)))
+                await _refuse(connection, Refused(error.status, str(error)), request.fields)
                 return
             except Refused as refused:
                 await connection.drain(head)
-                await _refuse(connection, refused)
+                await _refuse(connection, refused, request.fields)
             except tuple(_STATUS) as error:
                 await connection.drain(head)
-                await _refuse(connection, _refusal(error))
+                await _refuse(connection, _refusal(error), request.fields)
             else:
+                await connection.drain(head)
                 connection.closing = self._watch.closing
-                await connection.respond(answer.status, answer.fields, answer.body)
+                await connection.respond(answer.status, (*answer.fields, *request.fields), answer.body)
 
-    async def _answer(self, connection: HttpConnection, head: Head) -> Answer:
-        parse = _parse_known_target if len(head.target) <= CACHED_TARGET_BYTES_MAX else _parse_target
-        path, query = parse(head.target)
-        method = _METHODS.get(path)
-        if method is None:
-            raise Refused(404, f"there is nothing at {path[:80]!r}; events go to POST /v0/events?name=NAME")
-        if head.method != method and (head.method, method) != (b"HEAD", b"GET"):
-            raise Refused(405, f"{path} takes {method.decode()} only", allow=method)
-        if path == "/health":
-            return Answer(200, b'{"status": "ok"}')
-        if path == "/":
-            return Answer(200, _FRONT_PAGE)
-        token = self._authenticate(head, query)
-        connection.keep_head()
-        return await self._events.post(Request(connection, head, path, query, token))
+    async def _answer(self, request: Request) -> Answer:
+        head = request.head
+        if head.method == b"OPTIONS":
+            return _PREFLIGHT
+        if head.method in (b"TRACE", b"CONNECT"):
+            raise Refused(405, f"{head.method.decode()} is never taken here", allow=b"GET, POST, PUT, DELETE, OPTIONS")
+        route, arguments = self._router.find(head.method.decode(), request.path)
+        if not route.is_open:
+            request.token = self._authenticate(head, request.query)
+            request.connection.keep_head()
+        return await route.handler(request, *arguments)
 
     def _authenticate(self, head: Head, query: dict[str, str]) -> Token:
         header = head.headers.get(b"authorization")
@@ -155,8 +165,8 @@ def _refusal(error: Exception) -> Refused:
     return Refused(status, message + advice, retry_after_s=retry_after_s)
 
 
-async def _refuse(connection: HttpConnection, refused: Refused) -> None:
-    fields = JSON
+async def _refuse(connection: HttpConnection, refused: Refused, more: Fields = ()) -> None:
+    fields = (*JSON, *more)
     if refused.retry_after_s is not None:
         fields = (*fields, (b"retry-after", b"%d" % refused.retry_after_s))
     if refused.allow is not None:

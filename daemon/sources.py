@@ -1,6 +1,7 @@
 """Source name -> running actor. Opens a source on first use, makes it when it is new, restarts it when it failed."""
 
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -10,9 +11,9 @@ import trio
 from daemon.config import SOURCE_IDLE_S, Config
 from daemon.ingest import Ingest
 from segments.disk import Disk
-from segments.errors import SchemaError
-from segments.filenames import DataDir, name_problem
-from segments.recovery import create_source, recover
+from segments.errors import Corruption, SchemaError
+from segments.filenames import SOURCE_ID, DataDir, name_problem
+from segments.recovery import create_source, load_identity, recover
 from segments.schema import Schema
 
 _log = structlog.get_logger("sources")
@@ -31,6 +32,7 @@ class Sources:
         self._config = config
         self._nursery = nursery
         self._names = {name.lower(): name for name in disk.listdir(data.sources) if name_problem(name) is None}
+        self._ids: dict[str, str] = {}
         self._open: dict[str, Ingest] = {}
         self._opening: dict[str, trio.Lock] = {}
         self._creating = trio.Lock()
@@ -54,6 +56,26 @@ class Sources:
     @property
     def is_closing(self) -> bool:
         return self._closed
+
+    @property
+    def auto_create(self) -> bool:
+        return self._config.auto_create
+
+    async def resolve(self, name: str) -> str:
+        """The name of the data source that has `name` for its id; any other name is given back as it is."""
+        if not SOURCE_ID.fullmatch(name):
+            return name
+        if name not in self._ids:
+            unread = set(self._names.values()) - set(self._ids.values())
+            self._ids.update(await trio.to_thread.run_sync(self._read_ids, unread))
+        return self._ids.get(name, name)
+
+    def _read_ids(self, names: set[str]) -> dict[str, str]:
+        ids = {}
+        for name in names:
+            with suppress(Corruption):
+                ids[load_identity(self._disk, self._data.source(name)).text] = name
+        return ids
 
     def peek(self, name: str) -> Ingest | None:
         """The actor if it is running."""

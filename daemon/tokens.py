@@ -3,44 +3,101 @@
 import base64
 import hashlib
 import hmac
-import os
+import re
 import secrets
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from time import time
 
 import orjson
+import trio
 
-from segments.disk import Disk, publish
+from segments.disk import FOR_OWNER, Disk, publish
 from segments.errors import Corruption
-from segments.filenames import DataDir
+from segments.filenames import DataDir, name_problem
+
+ADMIN = "ADMIN"
+TOKENS = "TOKENS"
+CREATE = "DATASOURCES:CREATE"
+_ON_SOURCE = ("APPEND", "READ", "DROP")
+_NAME = re.compile(r"[^\s/?#\x00-\x1f\x7f]{1,128}")
+
+
+class TokenRefused(Exception):
+    """A change of the tokens that can't be made; the text says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as stored. Scopes are spelled as in API §2, such as `DATASOURCES:APPEND:flights`."""
+    """A token as stored. Scopes are spelled as in `DATASOURCES:APPEND:flights`. `expires_at` is Unix time, or 0."""
 
     id: str
     name: str
     sha256: str
     scopes: tuple[str, ...]
+    description: str = ""
+    expires_at: int = 0
+
+    @property
+    def is_admin(self) -> bool:
+        return ADMIN in self.scopes
 
     @property
     def may_create(self) -> bool:
-        return "ADMIN" in self.scopes or "DATASOURCES:CREATE" in self.scopes
+        return self.is_admin or CREATE in self.scopes
+
+    @property
+    def may_manage_tokens(self) -> bool:
+        return self.is_admin or TOKENS in self.scopes
 
     def may_append(self, source: str) -> bool:
         return self.may_create or f"DATASOURCES:APPEND:{source}" in self.scopes
 
-    @property
-    def may_append_something(self) -> bool:
-        return self.may_create or any(scope.startswith("DATASOURCES:APPEND:") for scope in self.scopes)
+    def may_read(self, source: str) -> bool:
+        return self.is_admin or f"DATASOURCES:READ:{source}" in self.scopes
+
+    def may_drop(self, source: str) -> bool:
+        return self.is_admin or f"DATASOURCES:DROP:{source}" in self.scopes
+
+    def readable(self, names: list[str]) -> list[str]:
+        """Those of the data sources that this token may read."""
+        return names if self.is_admin else [name for name in names if self.may_read(name)]
+
+
+NOBODY = Token("", "", "", ())
+"""Who sends a request that needs no token."""
+
+
+def parse_scope(text: str) -> str:
+    """A scope in its one spelling; the singular `DATASOURCE:` is understood. Raises TokenRefused."""
+    kind, _, resource = text.removeprefix("DATASOURCES:").removeprefix("DATASOURCE:").partition(":")
+    if text in (ADMIN, TOKENS):
+        return text
+    if text.startswith("DATASOURCE") and kind == "CREATE" and not resource:
+        return CREATE
+    if text.startswith("DATASOURCE") and kind in _ON_SOURCE:
+        name = resource.removesuffix("_quarantine")
+        if name_problem(name) is None:
+            return f"DATASOURCES:{kind}:{name}"
+    raise TokenRefused(
+        f"'{text[:80]}' is not a scope; known are DATASOURCES:CREATE, DATASOURCES:APPEND:NAME, DATASOURCES:READ:NAME, "
+        "DATASOURCES:DROP:NAME, TOKENS and ADMIN"
+    )
 
 
 class Tokens:
-    """The tokens of one daemon, by their digest."""
+    """The tokens of one daemon. Changes are on disk before they take effect, and take effect at once."""
 
-    def __init__(self, tokens: tuple[Token, ...]) -> None:
+    def __init__(self, disk: Disk, data: DataDir, tokens: tuple[Token, ...]) -> None:
+        self._disk = disk
+        self._data = data
+        self._changing = trio.Lock()
+        self._tokens = tokens
         self._by_digest = {token.sha256: token for token in tokens}
+
+    @property
+    def all(self) -> tuple[Token, ...]:
+        return self._tokens
 
     def find(self, presented: str) -> Token | None:
         """The token whose text this is. The look-up is by digest, so its time tells nothing about stored tokens."""
@@ -48,7 +105,75 @@ class Tokens:
         token = self._by_digest.get(digest)
         if token is None or not hmac.compare_digest(token.sha256, digest):
             return None
-        return token
+        return None if token.expires_at and token.expires_at <= time() else token
+
+    def named(self, name: str) -> Token | None:
+        """The token with this name, id or text."""
+        named = next((token for token in self._tokens if name in (token.name, token.id)), None)
+        return named or self.find(name)
+
+    async def create(
+        self, name: str, scopes: tuple[str, ...], *, description: str = "", expires_at: int = 0
+    ) -> tuple[Token, str]:
+        """A new token and its text, which is kept nowhere. Raises TokenRefused, OSError."""
+        if not _NAME.fullmatch(name):
+            raise TokenRefused("a token's name has 1 to 128 characters, none of them a blank, '/', '?' or '#'")
+        async with self._changing:
+            if any(token.name == name for token in self._tokens):
+                raise TokenRefused(f"there is a token named '{name}'; choose another name, or refresh that one")
+            token_id = str(uuid.uuid4())
+            text = make_token_text(token_id)
+            token = Token(token_id, name, _digest(text), scopes, description, expires_at)
+            await self._store((*self._tokens, token))
+        return token, text
+
+    async def ensure(self, name: str, scope: str) -> None:
+        """Give the token of this name the scope; make the token if there is none. Raises TokenRefused, OSError."""
+        known = self.named(name)
+        if known is None:
+            await self.create(name, (scope,))
+        elif scope not in known.scopes:
+            await self.update(known, scopes=(*known.scopes, scope), description=None, name=None)
+
+    async def update(
+        self, token: Token, *, scopes: tuple[str, ...] | None, description: str | None, name: str | None
+    ) -> Token:
+        """Change what is not None. Raises TokenRefused, OSError."""
+        changed = replace(
+            token,
+            scopes=token.scopes if scopes is None else scopes,
+            description=token.description if description is None else description,
+            name=token.name if name is None else name,
+        )
+        return await self._exchange(token, changed)
+
+    async def refresh(self, token: Token) -> tuple[Token, str]:
+        """A new text for a token; the old one is void at once. Raises TokenRefused, OSError."""
+        text = make_token_text(token.id)
+        token = await self._exchange(token, replace(token, sha256=_digest(text)))
+        if token.name == "admin" and self._disk.exists(self._data.admin_token):
+            await trio.to_thread.run_sync(_publish_private, self._disk, self._data, text)
+        return token, text
+
+    async def delete(self, token: Token) -> None:
+        """Raises TokenRefused, OSError."""
+        async with self._changing:
+            await self._store(tuple(other for other in self._tokens if other.id != token.id))
+
+    async def _exchange(self, old: Token, new: Token) -> Token:
+        async with self._changing:
+            if any(token.name == new.name and token.id != old.id for token in self._tokens):
+                raise TokenRefused(f"there is a token named '{new.name}'; choose another name")
+            await self._store(tuple(new if token.id == old.id else token for token in self._tokens))
+        return new
+
+    async def _store(self, tokens: tuple[Token, ...]) -> None:
+        if not any(token.is_admin and not token.expires_at for token in tokens):
+            raise TokenRefused("this would leave no lasting token with the scope ADMIN; make another one first")
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(_publish_tokens, self._disk, self._data, tokens)
+            self._tokens = tokens
+            self._by_digest = {token.sha256: token for token in tokens}
 
 
 def _digest(text: str) -> str:
@@ -56,7 +181,7 @@ def _digest(text: str) -> str:
 
 
 def make_token_text(token_id: str) -> str:
-    """`p.` + base64url JSON + `.` + 256 random bits: clients decode the middle (API §2)."""
+    """`p.` + base64url JSON + `.` + 256 random bits: clients decode the middle."""
     middle = base64.urlsafe_b64encode(orjson.dumps({"u": "siltstone", "id": token_id, "host": "local"})).rstrip(b"=")
     return f"p.{middle.decode()}.{secrets.token_urlsafe(32)}"
 
@@ -67,10 +192,10 @@ def open_tokens(disk: Disk, data: DataDir, admin_token: str | None) -> Tokens:
     `admin_token` sets the admin token instead of a random one, on any start. Raises Corruption.
     """
     tokens = _load(disk, data) if disk.exists(data.tokens) else ()
-    is_known = admin_token is None or Tokens(tokens).find(admin_token) is not None
+    is_known = admin_token is None or Tokens(disk, data, tokens).find(admin_token) is not None
     if tokens and is_known:
         # A full disk must not keep the daemon down, so nothing is written that is there already.
-        return Tokens(tokens)
+        return Tokens(disk, data, tokens)
     text = admin_token
     if text is None:
         token_id = str(uuid.uuid4())
@@ -78,31 +203,24 @@ def open_tokens(disk: Disk, data: DataDir, admin_token: str | None) -> Tokens:
         _publish_private(disk, data, text)
     else:
         token_id = next((token.id for token in tokens if token.name == "admin"), str(uuid.uuid4()))
-    admin = Token(token_id, "admin", _digest(text), ("ADMIN",))
+    admin = Token(token_id, "admin", _digest(text), (ADMIN,))
     tokens = (admin, *(token for token in tokens if token.name != "admin"))
-    with _private_files():
-        publish(disk, data.tokens, orjson.dumps({"tokens": [asdict(t) for t in tokens]}, option=orjson.OPT_INDENT_2))
-    return Tokens(tokens)
+    _publish_tokens(disk, data, tokens)
+    return Tokens(disk, data, tokens)
+
+
+def _publish_tokens(disk: Disk, data: DataDir, tokens: tuple[Token, ...]) -> None:
+    document = {"tokens": [asdict(token) for token in tokens]}
+    publish(disk, data.tokens, orjson.dumps(document, option=orjson.OPT_INDENT_2), mode=FOR_OWNER)
 
 
 def _publish_private(disk: Disk, data: DataDir, text: str) -> None:
-    with _private_files():
-        publish(disk, data.admin_token, text.encode() + b"\n")
-
-
-class _private_files:  # noqa: N801 -- reads as a with-statement
-    """Files created inside are for their owner alone from their first byte on."""
-
-    def __enter__(self) -> None:
-        self._mask = os.umask(0o177)
-
-    def __exit__(self, *_: object) -> None:
-        os.umask(self._mask)
+    publish(disk, data.admin_token, text.encode() + b"\n", mode=FOR_OWNER)
 
 
 def _load(disk: Disk, data: DataDir) -> tuple[Token, ...]:
     try:
         document = orjson.loads(disk.read(data.tokens))
-        return tuple(Token(t["id"], t["name"], t["sha256"], tuple(t["scopes"])) for t in document["tokens"])
+        return tuple(Token(**{**token, "scopes": tuple(token["scopes"])}) for token in document["tokens"])
     except (ValueError, KeyError, TypeError) as error:
         raise Corruption(f"tokens.json can't be read: {error}", path=data.tokens) from error

@@ -16,9 +16,9 @@ from segments.errors import DataDirLocked
 class Disk:
     """The real file system. All methods raise OSError as the kernel reports it."""
 
-    def create(self, path: Path) -> int:
+    def create(self, path: Path, mode: int) -> int:
         """Create a file that must not exist and return a descriptor open for writing."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
 
     def open_to_write(self, path: Path) -> int:
         """A descriptor of an existing file, open for writing."""
@@ -112,7 +112,12 @@ class Disk:
         return descriptor
 
 
-def publish(disk: Disk, path: Path, data: bytes) -> None:
+FOR_READERS = 0o640
+FOR_OWNER = 0o600
+"""Modes of new files; a file has its own from the first byte on."""
+
+
+def publish(disk: Disk, path: Path, data: bytes, *, mode: int = FOR_READERS) -> None:
     """Put a whole file at `path`, replacing any other, durable when this returns; readers see the old or the new.
 
     On failure the target is untouched, or already the new one with its directory entry not known durable.
@@ -121,7 +126,7 @@ def publish(disk: Disk, path: Path, data: bytes) -> None:
     if disk.exists(temporary):
         disk.unlink(temporary)
     try:
-        descriptor = disk.create(temporary)
+        descriptor = disk.create(temporary, mode)
         try:
             disk.pwrite(descriptor, data, 0)
             disk.sync(descriptor)

@@ -13,6 +13,7 @@ Kind = Literal[RowKind, "keys"]
 
 NAME_MAX = 128
 _SOURCE_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{NAME_MAX - 1}}}")
+SOURCE_ID = re.compile(r"t_[0-9a-f]{32}")
 _WAL_NAME = re.compile(r"(\d{10})-(\d{20})\.wal")
 _SEGMENT_NAME = re.compile(r"(\d{20})-(\d{20})-([0-9a-f]{8})\.parquet")
 _DAY_NAME = re.compile(r"ingested=(\d{4}-\d{2}-\d{2})")
@@ -26,6 +27,8 @@ def name_problem(name: str) -> str | None:
         return f"is longer than {NAME_MAX} characters"
     if not _SOURCE_NAME.fullmatch(name):
         return "must be letters, digits and underscores, and must not start with a digit"
+    if SOURCE_ID.fullmatch(name):
+        return "looks like the id of a data source, and none has that id"
     if name.lower().endswith("_quarantine"):
         return "must not end in _quarantine, which names the rows that did not fit"
     return None

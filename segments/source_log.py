@@ -37,6 +37,10 @@ class Identity:
     id: bytes
     created_at: str
 
+    @property
+    def text(self) -> str:
+        return f"t_{self.id.hex()}"
+
 
 @dataclass(frozen=True, slots=True)
 class Write:

@@ -31,9 +31,9 @@ class FaultyDisk(Disk):
         if hit and self._fault in ("fail once", "fail on"):
             raise OSError(self._code, "injected")
 
-    def create(self, path: Path) -> int:
+    def create(self, path: Path, mode: int) -> int:
         self._step(f"create {path.name}")
-        return super().create(path)
+        return super().create(path, mode)
 
     def open_to_write(self, path: Path) -> int:
         self._step(f"open {path.name}")
