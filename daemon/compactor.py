@@ -15,8 +15,9 @@ import structlog
 import trio
 
 from daemon.compaction_worker import Result
-from daemon.ingest import Ingest
+from daemon.ingest import ActorClosing, ActorFailed, Ingest
 from daemon.sources import Sources
+from segments.errors import StorageError
 from segments.filenames import Lsn
 
 TICK_S = 0.25
@@ -54,9 +55,14 @@ class Compactor:
         return not waits and not actor.log.damage and actor.is_due(self._interval_s)
 
     async def _compact(self, actors: list[Ingest]) -> None:
+        by_path = {}
         for actor in actors:
-            await actor.seal()
-        by_path = {str(actor.log.source.path): actor for actor in actors}
+            try:
+                await actor.seal()
+            except (ActorClosing, ActorFailed, StorageError) as error:
+                self._postpone(actor, f"the log could not be sealed: {error}")
+            else:
+                by_path[str(actor.log.source.path)] = actor
         try:
             output = await self._run_child({path: actor.log.sealed_lsn for path, actor in by_path.items()})
             results = [Result(**orjson.loads(line)) for line in output.splitlines()]

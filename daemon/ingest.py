@@ -5,9 +5,11 @@ next group. There is no timer and no batch size: the disk sets the pace, and one
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeVar, cast
 
 import structlog
 import trio
@@ -33,6 +35,7 @@ class ActorFailed(Exception):
     """The actor failed with the request in its hands; its rows may or may not be stored."""
 
 
+T = TypeVar("T")
 Outcome = Committed | StorageError | ActorFailed
 
 
@@ -67,6 +70,18 @@ class _Group:
         self.done.set()
 
 
+class _Job:
+    """Work for the log between two groups, and what became of it once `done` is set."""
+
+    __slots__ = ("done", "error", "result", "work")
+
+    def __init__(self, work: Callable[[SourceLog], object]) -> None:
+        self.work = work
+        self.done = trio.Event()
+        self.result: object = None
+        self.error: Exception | None = None
+
+
 class Ingest:
     """The actor of one source. `submit` from any task; `run` in exactly one."""
 
@@ -78,8 +93,9 @@ class Ingest:
         self._flying: _Group | None = None
         self._queued_bytes = 0
         self._wake = trio.Event()
-        self._seal_wanted: trio.Event | None = None
+        self._jobs: deque[_Job] = deque()
         self._closing = False
+        self.finished = trio.Event()
         self._unsynced_since: float | None = None
         self._unsealed_since: float | None = None
         self._mark_at: float | None = None
@@ -111,13 +127,25 @@ class Ingest:
         assert ticket.outcome is not None
         return ticket.outcome
 
+    async def perform(self, work: Callable[[SourceLog], T]) -> T:
+        """Have `work` done on the log between two groups, in a thread, and give back what it returns.
+
+        Raises ActorClosing before anything is done, ActorFailed, and the StorageError or OSError that `work` raises.
+        Being cancelled here does not stop the work.
+        """
+        if self._closing:
+            raise ActorClosing
+        job = _Job(work)
+        self._jobs.append(job)
+        self._wake.set()
+        await job.done.wait()
+        if job.error is not None:
+            raise job.error
+        return cast(T, job.result)
+
     async def seal(self) -> None:
-        """Have the active file sealed after the group in flight. Returns when it is, or the actor has stopped."""
-        if not self._closing:
-            if self._seal_wanted is None:
-                self._seal_wanted = trio.Event()
-            self._wake.set()
-            await self._seal_wanted.wait()
+        """Have the active file sealed after the group in flight. Raises as `perform` does."""
+        await self.perform(SourceLog.seal)
 
     def close(self) -> None:
         """Take no more requests; `run` commits what it has, syncs, and returns."""
@@ -127,7 +155,7 @@ class Ingest:
     async def run(self) -> None:
         """Commit groups until closed, or idle for long with nothing left to do. Fails its requests if it fails."""
         try:
-            while self._waiting or not self._closing:
+            while self._waiting or self._jobs or not self._closing:
                 if await self._something_to_do():
                     await self._commit_next()
                 else:
@@ -143,12 +171,14 @@ class Ingest:
             for group in (self._flying, *self._waiting):
                 if group is not None:
                     group.resolve_rest(ActorFailed())
-            if self._seal_wanted is not None:
-                self._seal_wanted.set()
+            for job in self._jobs:
+                job.error = job.error or ActorFailed()
+                job.done.set()
+            self.finished.set()
 
     async def _something_to_do(self) -> bool:
         """Wait for requests, a seal, or the next chore; False when the source has been idle for long."""
-        if self._waiting or self._seal_wanted is not None or self._closing:
+        if self._waiting or self._jobs or self._closing:
             return True
         self._wake = trio.Event()
         chores = [self._mark_at] if self._mark_at is not None else []
@@ -161,13 +191,13 @@ class Ingest:
 
     async def _commit_next(self) -> None:
         group = self._flying = self._waiting.popleft() if self._waiting else _Group()
-        seal, self._seal_wanted = self._seal_wanted, None
+        job = self._jobs[0] if self._jobs else None
         now = trio.current_time()
         sync_due = self._unsynced_since is not None and now >= self._unsynced_since + self._sync_interval_s
         durably = sync_due or any(ticket.durably for ticket in group.tickets)
         mark_due = not group.tickets and self._mark_at is not None and now >= self._mark_at
         mark = mark_due and (durably or self.log.is_synced)
-        work = partial(self._work, group, durably=durably, mark=mark, seal=seal is not None)
+        work = partial(self._work, group, durably=durably, mark=mark, job=job)
         # The one place where a commit is shielded: cut here, rows would be on disk that nobody was told about.
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(work)
@@ -175,15 +205,16 @@ class Ingest:
         self._queued_bytes -= group.size_bytes
         if group.tickets or (mark_due and not mark):
             self._mark_at = now + MARK_AFTER_S
-        if mark or seal is not None:
+        if mark or not self.log.has_active_file:
             self._mark_at = None
         self._unsynced_since = None if self.log.is_synced else (self._unsynced_since or now)
         self._unsealed_since = (self._unsealed_since or now) if self.log.has_active_file else None
         group.resolved()
-        if seal is not None:
-            seal.set()
+        if job is not None:
+            self._jobs.popleft()
+            job.done.set()
 
-    def _work(self, group: _Group, *, durably: bool, mark: bool, seal: bool) -> None:
+    def _work(self, group: _Group, *, durably: bool, mark: bool, job: "_Job | None") -> None:
         """In a worker thread: write and sync as one step."""
         try:
             if group.tickets:
@@ -195,13 +226,16 @@ class Ingest:
                 self.log.sync()
             if mark:
                 self.log.mark()
-            if seal:
-                self.log.seal()
         except StorageError as error:
             _log.error("rows could not be stored", source=self.log.source.name, reason=str(error))
             for ticket in group.tickets:
                 if ticket.outcome is None:
                     ticket.outcome = error
+        if job is not None:
+            try:
+                job.result = job.work(self.log)
+            except (StorageError, OSError) as error:
+                job.error = error
 
     def note_published(self, lsn: Lsn) -> None:
         """The compactor tells: everything up to `lsn` is in segments."""

@@ -1,7 +1,8 @@
 """Source name -> running actor. Opens a source on first use, makes it when it is new, restarts it when it failed."""
 
 import uuid
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -11,9 +12,9 @@ import trio
 from daemon.config import SOURCE_IDLE_S, Config
 from daemon.ingest import Ingest
 from segments.disk import Disk
-from segments.errors import Corruption, SchemaError
-from segments.filenames import SOURCE_ID, DataDir, name_problem
-from segments.recovery import create_source, load_identity, recover
+from segments.errors import Corruption, SchemaError, UnknownSource
+from segments.filenames import SOURCE_ID, DataDir, SourceDir, name_problem
+from segments.recovery import create_source, load_identity, recover, remove_tree, rename_source, unname_source
 from segments.schema import Schema
 
 _log = structlog.get_logger("sources")
@@ -109,6 +110,44 @@ class Sources:
                 self._names[name.lower()] = name
                 _log.info("data source created", source=name, columns=len(schema.columns))
         return await self.get(name)
+
+    @asynccontextmanager
+    async def closed(self, name: str) -> AsyncIterator[SourceDir]:
+        """The directory of a source while no actor and no compaction works on it; requests for it wait.
+
+        Raises UnknownSource.
+        """
+        async with self.hold(name):
+            if self._names.get(name.lower()) != name:
+                raise UnknownSource(f"there is no data source '{name}'")
+            running = self._open.get(name)
+            if running is not None:
+                running.close()
+                await running.finished.wait()
+            with trio.CancelScope(shield=True):
+                yield self._data.source(name)
+
+    async def drop(self, name: str) -> None:
+        """Take a source away with all its rows. Raises UnknownSource, OSError."""
+        async with self.closed(name) as source:
+            gone = await trio.to_thread.run_sync(unname_source, self._disk, self._data, source)
+            self._forget(name)
+            await trio.to_thread.run_sync(remove_tree, self._disk, gone)
+        _log.info("data source dropped", source=name)
+
+    async def rename(self, name: str, new: str) -> None:
+        """Give a source another name; its id stays. Raises UnknownSource, NameClash, OSError."""
+        async with self.closed(name) as source, self._creating:
+            if new.lower() in self._names and new.lower() != name.lower():
+                raise NameClash(f"there is a data source '{self._names[new.lower()]}'; choose another name")
+            await trio.to_thread.run_sync(rename_source, self._disk, self._data, source, new)
+            self._forget(name)
+            self._names[new.lower()] = new
+        _log.info("data source renamed", source=name, to=new)
+
+    def _forget(self, name: str) -> None:
+        self._names.pop(name.lower(), None)
+        self._ids = {source_id: other for source_id, other in self._ids.items() if other != name}
 
     def hold(self, name: str) -> trio.Lock:
         """Held by the compactor while its child works on a source, which must not be recovered meanwhile."""

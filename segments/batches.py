@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from segments.datafile import parse_datafile
+from segments.filenames import Lsn
 from segments.frame import Frame
 from segments.keys import Key, decode_keys
 from segments.schema import Schema
@@ -34,6 +36,13 @@ def quarantine_batches(file: WalFile) -> Iterator[pa.RecordBatch]:
     for frame in file.frames:
         if frame.quarantine:
             yield pa.ipc.read_record_batch(pa.py_buffer(frame.quarantine), schema)
+
+
+def above(quarantine: pa.Table, floor: Lsn) -> pa.Table:
+    """The quarantined rows that were not truncated."""
+    if not floor or not quarantine.num_rows:
+        return quarantine
+    return quarantine.filter(pc.greater(quarantine["c__lsn"], pa.scalar(floor, pa.uint64())))
 
 
 def frame_keys(frames: Iterable[Frame]) -> tuple[Key, ...]:

@@ -6,17 +6,17 @@ of its own; at most one for a source, and none without the lock of the data dire
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
 import pyarrow as pa
 
-from segments.batches import declared_schema, frame_keys, quarantine_batches, row_batches
+from segments.batches import above, declared_schema, frame_keys, quarantine_batches, row_batches
 from segments.disk import Disk
 from segments.filenames import Lsn, SourceDir, WalName
 from segments.keys import keys_table, oldest_keys_day
-from segments.manifest import SegmentRef, read_manifest, remove_leftovers, write_applied
+from segments.manifest import Manifest, SegmentRef, read_manifest, remove_leftovers, write_applied
 from segments.segment_file import Span, write_segment
 from segments.wal_reader import WalFile, assemble, open_files
 
@@ -49,11 +49,12 @@ def compact(disk: Disk, source: SourceDir, *, through: Lsn, now: datetime) -> Co
     published = manifest.published
     segments: list[SegmentRef] = []
     for run in _runs(log.files):
-        segment = _compact_run(disk, source, run, first=Lsn(published + 1))
+        segment = _compact_run(disk, source, run, manifest)
+        assert segment.name.first_lsn == published + 1, (segment.name, published)
         segments.append(segment)
         published = segment.name.last_lsn
     if published > manifest.published or segments:
-        write_applied(disk, source, published)
+        write_applied(disk, source, replace(manifest.applied, applied_lsn=published))
     _remove_covered(disk, source, published, through)
     for ref in manifest.keys:
         if ref.day < oldest_keys_day(now):
@@ -74,18 +75,18 @@ def _runs(files: tuple[WalFile, ...]) -> Iterator[list[WalFile]]:
         yield run
 
 
-def _compact_run(disk: Disk, source: SourceDir, run: list[WalFile], *, first: Lsn) -> SegmentRef:
+def _compact_run(disk: Disk, source: SourceDir, run: list[WalFile], manifest: Manifest) -> SegmentRef:
     schema = declared_schema(run[0])
     assert run[0].header is not None
     day = run[0].header.day
     frames = [frame for file in run for frame in file.frames]
-    last = frames[-1].last_lsn
-    assert frames[0].first_lsn == first, (frames[0].first_lsn, first)
+    first, last = frames[0].first_lsn, frames[-1].last_lsn
     rows = pa.Table.from_batches([batch for file in run for batch in row_batches(file)], schema.arrow)
     if schema.sorting_key:
         rows = rows.sort_by([(name, "ascending") for name in schema.sorting_key])
     quarantine = pa.Table.from_batches([b for file in run for b in quarantine_batches(file)], schema.quarantine)
     assert rows.num_rows + quarantine.num_rows == last - first + 1
+    quarantine = above(quarantine, manifest.applied.quarantine_floor_lsn)
     keys = keys_table(frame_keys(frames))
     span = Span(day, schema, first, last, quarantine.num_rows, keys.num_rows)
     if quarantine.num_rows:

@@ -87,6 +87,10 @@ class Disk:
     def exists(self, path: Path) -> bool:
         return path.exists()
 
+    def is_dir(self, path: Path) -> bool:
+        """Whether the path is itself a directory, and not a link to one."""
+        return path.is_dir() and not path.is_symlink()
+
     def mkdir(self, path: Path) -> None:
         path.mkdir(mode=0o750)
 

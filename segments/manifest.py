@@ -1,6 +1,6 @@
 """Which segments a source has. The directory is the manifest: a segment's name says which LSNs it holds (DESIGN §3)."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import date
 from pathlib import Path
 
@@ -11,7 +11,18 @@ from segments.disk import Disk, publish
 from segments.errors import Corruption
 from segments.filenames import Kind, Lsn, SegmentName, SourceDir, parse_day
 
+_NONE = Lsn(0)
 KINDS: tuple[Kind, ...] = ("rows", "quarantine", "keys")
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What applied.json says. Up to `applied_lsn` the WAL is no longer needed; rows, or quarantined rows, up to a floor
+    were truncated: they are not there for anyone any more, whatever files still hold them."""
+
+    applied_lsn: Lsn = _NONE
+    floor_lsn: Lsn = _NONE
+    quarantine_floor_lsn: Lsn = _NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,7 @@ class Manifest:
     leftovers: tuple[Path, ...]
     damage: tuple[Corruption, ...]
     published: Lsn
+    applied: Applied
 
 
 def read_manifest(disk: Disk, source: SourceDir) -> Manifest:
@@ -40,14 +52,14 @@ def read_manifest(disk: Disk, source: SourceDir) -> Manifest:
     before the segments are listed; quarantine and keys are there before their rows file, so those are listed last.
     """
     damage: list[Corruption] = []
-    applied = Lsn(0)
+    applied = Applied()
     try:
         applied = read_applied(disk, source)
     except Corruption as error:
         damage.append(error)
     listed = {kind: _list(disk, source, kind, damage) for kind in KINDS}
-    rows = listed["rows"].refs
-    last = Lsn(0)
+    rows = tuple(ref for ref in listed["rows"].refs if ref.name.last_lsn > applied.floor_lsn)
+    last = applied.floor_lsn
     for ref in rows:
         if ref.name.first_lsn != last + 1:
             damage.append(
@@ -59,18 +71,17 @@ def read_manifest(disk: Disk, source: SourceDir) -> Manifest:
                 )
             )
         last = max(last, ref.name.last_lsn)
-    if applied > last:
-        damage.append(Corruption(f"the segments of LSNs {last + 1} to {applied} are missing", path=source.kind("rows")))
+    if applied.applied_lsn > last:
+        missing = f"the segments of LSNs {last + 1} to {applied.applied_lsn} are missing"
+        damage.append(Corruption(missing, path=source.kind("rows")))
     leftovers = [path for one in listed.values() for path in one.temporary]
-    leftovers += [ref.path for one in listed.values() for ref in one.refs if ref.name.last_lsn > last]
-    return Manifest(
-        rows,
-        tuple(ref for ref in listed["quarantine"].refs if ref.name.last_lsn <= last),
-        tuple(ref for ref in listed["keys"].refs if ref.name.last_lsn <= last),
-        tuple(leftovers),
-        tuple(damage),
-        Lsn(max(applied, last)),
-    )
+    quarantine_floor = max(applied.floor_lsn, applied.quarantine_floor_lsn)
+    quarantine = tuple(ref for ref in listed["quarantine"].refs if quarantine_floor < ref.name.last_lsn <= last)
+    keys = tuple(ref for ref in listed["keys"].refs if ref.name.last_lsn <= last)
+    current = {ref.path for ref in (*rows, *quarantine, *keys)}
+    leftovers += [ref.path for one in listed.values() for ref in one.refs if ref.path not in current]
+    published = Lsn(max(applied.applied_lsn, last))
+    return Manifest(rows, quarantine, keys, tuple(leftovers), tuple(damage), published, applied)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +117,23 @@ def remove_leftovers(disk: Disk, manifest: Manifest) -> None:
         disk.unlink(path)
 
 
-def read_applied(disk: Disk, source: SourceDir) -> Lsn:
-    """The LSN up to which the WAL is no longer needed. Raises Corruption when the file does not check."""
+def read_applied(disk: Disk, source: SourceDir) -> Applied:
+    """How far the source is in segments, and what was truncated. Raises Corruption when the file does not check."""
     try:
         document = orjson.loads(disk.read(source.applied))
-        applied = document["applied_lsn"]
-        if document["crc32c"] == _crc(applied):
-            return Lsn(applied)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        said = document.pop("crc32c")
+        applied = Applied(**document)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Corruption(f"applied.json can't be read: {error}", path=source.applied) from error
-    raise Corruption("the checksum of applied.json does not match", path=source.applied)
+    if said != _crc(applied):
+        raise Corruption("the checksum of applied.json does not match", path=source.applied)
+    return applied
 
 
-def write_applied(disk: Disk, source: SourceDir, applied: Lsn) -> None:
-    publish(disk, source.applied, orjson.dumps({"applied_lsn": applied, "crc32c": _crc(applied)}) + b"\n")
+def write_applied(disk: Disk, source: SourceDir, applied: Applied) -> None:
+    document = asdict(applied) | {"crc32c": _crc(applied)}
+    publish(disk, source.applied, orjson.dumps(document) + b"\n")
 
 
-def _crc(applied: int) -> str:
-    return f"{google_crc32c.value(str(applied).encode()):08x}"
+def _crc(applied: Applied) -> str:
+    return f"{google_crc32c.value(' '.join(map(str, astuple(applied))).encode()):08x}"

@@ -10,10 +10,10 @@ from segments.batches import frame_keys
 from segments.datafile import parse_datafile, print_datafile
 from segments.disk import Disk, publish
 from segments.errors import Corruption, SchemaError, UnknownSource
-from segments.filenames import DataDir, Lsn, SourceDir
+from segments.filenames import DataDir, SourceDir
 from segments.frame import BadBytes
 from segments.keys import KeyWindow, oldest_keys_day
-from segments.manifest import KINDS, read_manifest, remove_leftovers, write_applied
+from segments.manifest import KINDS, Applied, read_manifest, remove_leftovers, write_applied
 from segments.schema import Schema
 from segments.segment_file import read_keys
 from segments.source_log import Identity, SourceLog, Start
@@ -49,29 +49,46 @@ def create_source(disk: Disk, data: DataDir, name: str, schema: Schema, *, sourc
         return
     building = SourceDir(data.sources / f".{name}.new")
     if disk.exists(building.path):
-        _remove_tree(disk, building.path)
+        remove_tree(disk, building.path)
     for directory in (building.path, building.wal, *map(building.kind, KINDS)):
         disk.mkdir(directory)
     identity = {"id": f"t_{source_id.hex()}", "created_at": now.strftime("%Y-%m-%d %H:%M:%S.%f")}
     publish(disk, building.identity, orjson.dumps(identity) + b"\n")
     publish(disk, building.schema, text)
-    write_applied(disk, building, Lsn(0))
+    write_applied(disk, building, Applied())
     disk.rename(building.path, final.path)
     disk.sync_dir(data.sources)
 
 
 def remove_unborn(disk: Disk, data: DataDir) -> None:
-    """Delete sources whose creation a crash cut short. Only the owner of the data directory may."""
+    """Delete sources whose creation or removal a crash cut short. Only the owner of the data directory may."""
     for name in disk.listdir(data.sources):
-        if name.startswith(".") and name.endswith(".new"):
-            _remove_tree(disk, data.sources / name)
+        if name.startswith(".") and name.endswith((".new", ".dropped")):
+            remove_tree(disk, data.sources / name)
 
 
-def _remove_tree(disk: Disk, path: Path) -> None:
+def unname_source(disk: Disk, data: DataDir, source: SourceDir) -> Path:
+    """Take a source's name from its directory: the one step at which it is gone. Where the directory is now."""
+    gone = data.sources / f".{source.name}.dropped"
+    if disk.exists(gone):
+        remove_tree(disk, gone)
+    disk.rename(source.path, gone)
+    disk.sync_dir(data.sources)
+    return gone
+
+
+def rename_source(disk: Disk, data: DataDir, source: SourceDir, name: str) -> None:
+    """Give a source's directory another name, which must be free."""
+    disk.rename(source.path, data.source(name).path)
+    disk.sync_dir(data.sources)
+
+
+def remove_tree(disk: Disk, path: Path) -> None:
+    """Delete a directory with all that is in it."""
     for name in disk.listdir(path):
         child = path / name
-        if child.is_dir():
-            _remove_tree(disk, child)
+        if disk.is_dir(child):
+            remove_tree(disk, child)
         else:
             disk.unlink(child)
     disk.rmdir(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from segments.batches import quarantine_batches, row_batches
+from segments.batches import above, quarantine_batches, row_batches
 from segments.disk import Disk
 from segments.errors import Corruption
 from segments.filenames import Lsn, RowKind, SourceDir
@@ -79,11 +79,12 @@ def open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
     log, manifest = read_consistently(disk, source)
     rows = [batch for file in log.files if file.frames for batch in row_batches(file)]
     quarantined = [batch for file in log.files if file.frames for batch in quarantine_batches(file)]
+    tail = above(pa.Table.from_batches(quarantined, schema.quarantine), manifest.applied.quarantine_floor_lsn)
     return Snapshot(
         source.name,
         schema,
         Rows(schema.arrow, manifest.rows, pa.Table.from_batches(rows, schema.arrow)),
-        Rows(schema.quarantine, manifest.quarantine, pa.Table.from_batches(quarantined, schema.quarantine)),
+        Rows(schema.quarantine, manifest.quarantine, tail),
         manifest.keys,
         log.files,
         log.last_lsn,

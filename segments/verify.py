@@ -63,7 +63,7 @@ def _check_companions(manifest: Manifest, ref: SegmentRef, facts: Facts) -> list
     """A rows segment knows how many quarantined rows were published with it; a missing file shows by that alone."""
     span = (ref.name.first_lsn, ref.name.last_lsn)
     there = any((other.name.first_lsn, other.name.last_lsn) == span for other in manifest.quarantine)
-    if there or not facts.quarantined_rows:
+    if there or not facts.quarantined_rows or span[1] <= manifest.applied.quarantine_floor_lsn:
         return []
     return [f"{facts.quarantined_rows} quarantined rows of LSNs {span[0]} to {span[1]} are missing ({ref.path})"]
 

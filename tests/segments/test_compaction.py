@@ -40,7 +40,7 @@ def test_rows_move_to_one_segment_and_the_wal_goes(stored):
     assert [row["id"] for row in stored.quarantined()] == ["bad"]
     facts = read_facts(done.segments[0])
     assert (facts.rows, facts.quarantined_rows) == (3, 1)
-    assert read_applied(stored.disk, stored.source) == 4
+    assert read_applied(stored.disk, stored.source).applied_lsn == 4
 
 
 def test_a_plain_glob_reads_the_rows(stored):
