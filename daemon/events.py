@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from time import time
 
 import trio
@@ -137,7 +138,8 @@ class EventsApi:
                 raise outcome
 
     def _decode(self, schema: Schema, body: bytes) -> Decoded:
-        return decode_body(schema, _counted(parse_slices(body), schema))
+        now = datetime.now(UTC).replace(tzinfo=None)
+        return decode_body(schema, _counted(parse_slices(body), schema), now)
 
     async def _actor(self, name: str, events: Events | None, body: bytes) -> Ingest:
         running = self._sources.peek(name)

@@ -5,8 +5,9 @@ This reads what inference prints: DESCRIPTION is kept out, SCHEMA, ENGINE and EN
 
 import re
 
+from segments.column_type import parse_type
 from segments.errors import SchemaError
-from segments.schema import Column, Path, Schema, parse_type
+from segments.schema import Column, Path, Schema
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _COLUMN = re.compile(r"\s*`(?P<name>[^`]+)`\s+(?P<type>[^`]+?)\s+`json:(?P<path>.+)`\s*,?\s*")

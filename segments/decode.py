@@ -3,16 +3,18 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
 from segments.columns import fit_column
-from segments.lines import Events, exact, has_huge_float, may_hold_huge_integers
-from segments.schema import Path, Schema
+from segments.lines import Events, exact, has_float, has_huge_float, may_hold_huge_integers
+from segments.schema import Column, Path, Schema
 
 _MISSING = "Strict type checking failed. Object does not have column '{}', you should send a value or recreate the table with a Nullable column type."
 _NOT_AN_OBJECT: dict[str, Any] = {}
+_NOTHING = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,76 +36,103 @@ class Decoded:
     count: int
 
 
-def decode(schema: Schema, events: Events) -> Decoded:
-    """Fit every event into the schema. Total: each event is in `good` or in `bad`, never both, never neither."""
-    rows = [_NOT_AN_OBJECT if value is None else value for value in events.objects]
+def decode(schema: Schema, events: Events, now: datetime) -> Decoded:
+    """Fit every event into the schema. Total: each event is in `good` or in `bad`, never both, never neither.
+
+    `now`, naive UTC, is what defaults such as now() give.
+    """
+    rows = _Rows(events)
     reasons: dict[int, list[tuple[str, str]]] = {
         index: [("", message)] for index, message in sorted(events.errors.items())
     }
     arrays = []
     for column in schema.columns:
-        values = _values(column.path, rows)
-        if column.type.name in _NUMBERS_AT_RISK:
-            _restore_numbers(column.path, values, events, literally=column.type.name in _NEED_LITERALS)
+        if not column.path:
+            arrays.append(pa.array(rows.texts(), pa.string()))
+            continue
+        values = rows.values(column, now)
         fitted = fit_column(column.type, values)
         arrays.append(fitted.array)
         for index, reason in fitted.errors.items():
             if index not in events.errors:
                 message = _MISSING.format(column.name) if values[index] is None else reason
                 reasons.setdefault(index, []).append((column.name, message))
+    count = len(events)
     if not reasons:
-        return Decoded(pa.RecordBatch.from_arrays(arrays, schema=schema.arrow), (), len(rows))
+        return Decoded(pa.RecordBatch.from_arrays(arrays, schema=schema.arrow), (), count)
     bad = tuple(
         BadRow(index, events.raws[index], events.objects[index] is not None, tuple(reasons[index]))
         for index in sorted(reasons)
     )
-    keep = pa.array([index for index in range(len(rows)) if index not in reasons], pa.int64())
+    keep = pa.array([index for index in range(count) if index not in reasons], pa.int64())
     good = pa.RecordBatch.from_arrays([array.take(keep) for array in arrays], schema=schema.arrow)
-    return Decoded(good, bad, len(rows))
+    return Decoded(good, bad, count)
 
 
-# Columns in which a float may stand for digits that were lost; in the others a float never fits.
-_NUMBERS_AT_RISK = frozenset({"Float64", "String", "Array", "Int64", "UInt64", "DateTime64"})
-# Columns that take a fraction by its digits, as they were sent.
-_NEED_LITERALS = frozenset({"String", "DateTime64"})
+class _Rows:
+    """The events of one call to `decode`, column by column; each is read again without loss at most once."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._objects = [_NOT_AN_OBJECT if value is None else value for value in events.objects]
+        self._exact: dict[int, Any] = {}
+
+    def texts(self) -> list[str | None]:
+        """The events as they were sent; None for one that is no object, which may not even be text."""
+        found = zip(self._events.raws, self._events.objects, strict=True)
+        return [None if value is None else raw.decode() for raw, value in found]
+
+    def values(self, column: Column, now: datetime) -> list[Any]:
+        """What each event has for the column, with its default where it has nothing, and None where neither has."""
+        missing = None if column.default is None else _NOTHING
+        if len(column.path) == 1:
+            key = column.path[0]
+            values = [row.get(key, missing) for row in self._objects]
+        else:
+            values = [value_at(column.path, row, missing) for row in self._objects]
+        self._restore_numbers(column, values)
+        if column.default is None:
+            return values
+        default = column.default.value(now)
+        stands_for_null = not column.type.nullable
+        return [default if value is _NOTHING or (value is None and stands_for_null) else value for value in values]
+
+    def _restore_numbers(self, column: Column, values: list[Any]) -> None:
+        """Replace, in place, each value in which orjson may have dropped digits by one read without loss."""
+        if not {float, list, dict} & set(map(type, values)):
+            return
+        literally = column.type.takes_literals
+        for index, value in enumerate(values):
+            if type(value) is float:
+                lossy = literally or has_huge_float(value)
+            elif not isinstance(value, list | dict):
+                lossy = False
+            elif literally:
+                lossy = has_float(value)
+            else:
+                lossy = may_hold_huge_integers(self._events.raws[index]) and has_huge_float(value)
+            if lossy:
+                values[index] = value_at(column.path, self._read_exactly(index))
+
+    def _read_exactly(self, index: int) -> Any:
+        if index not in self._exact:
+            self._exact[index] = exact(self._events.raws[index])
+        return self._exact[index]
 
 
-def _values(path: Path, rows: Sequence[dict[str, Any]]) -> list[Any]:
-    if len(path) == 1:
-        key = path[0]
-        return [row.get(key) for row in rows]
-    if not path:
-        return list(rows)
-    return [value_at(path, row) for row in rows]
-
-
-def value_at(path: Path, row: dict[str, Any]) -> Any:
-    """What the path leads to; None where it leads nowhere."""
+def value_at(path: Path, row: dict[str, Any], missing: object = None) -> Any:
+    """What the path leads to; `missing` where it leads nowhere."""
     value: Any = row
     for key in path:
         if not isinstance(value, dict):
-            return None
-        value = value.get(key)
+            return missing
+        value = value.get(key, missing)
     return value
 
 
-def _restore_numbers(path: Path, values: list[Any], events: Events, *, literally: bool) -> None:
-    """Replace, in place, each value in which orjson may have dropped digits by one read without loss."""
-    kinds = set(map(type, values))
-    if not (float in kinds or list in kinds or (literally and dict in kinds)):
-        return
-    for index, value in enumerate(values):
-        if type(value) is float:
-            lossy = literally or has_huge_float(value)
-        else:
-            lossy = isinstance(value, list | dict) and may_hold_huge_integers(events.raws[index])
-        if lossy:
-            values[index] = value_at(path, exact(events.raws[index]))
-
-
-def decode_body(schema: Schema, parts: Iterable[Events]) -> Decoded:
+def decode_body(schema: Schema, parts: Iterable[Events], now: datetime) -> Decoded:
     """Fit a body into the schema, a part at a time. Raises what `parts` raises, such as BodyRejected."""
-    group = decode_group(schema, [decode(schema, events) for events in parts])
+    group = decode_group(schema, [decode(schema, events, now) for events in parts], now)
     return Decoded(group.good, tuple(replace(row, index=position) for position, row in group.bad), group.count)
 
 
@@ -125,7 +154,7 @@ class Group:
     counts: tuple[Counts, ...]
 
 
-def decode_group(schema: Schema, bodies: Sequence[Events | Decoded]) -> Group:
+def decode_group(schema: Schema, bodies: Sequence[Events | Decoded], now: datetime) -> Group:
     """Join requests for one commit, in order. Neighbours that are not decoded yet share one pass over the columns."""
     parts: list[Decoded] = []
     counts: list[Counts] = []
@@ -137,7 +166,7 @@ def decode_group(schema: Schema, bodies: Sequence[Events | Decoded]) -> Group:
         joined = Events()
         for events in waiting:
             joined.extend(events)
-        decoded = decode(schema, joined)
+        decoded = decode(schema, joined, now)
         parts.append(decoded)
         bad = [row.index for row in decoded.bad]
         end = 0

@@ -1,4 +1,4 @@
-"""A schema from the first events of a source, by the table of API §3.
+"""A schema from the first events of a source.
 
 The schema accepts the very events it was inferred from, whole: where a narrower type could not hold one of them
 exactly, the wider one is taken.
@@ -6,20 +6,19 @@ exactly, the wider one is taken.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from segments.columns import DATE_TEXT, parse_datetime
+from segments.column_type import ColumnType
 from segments.errors import BodyRejected
 from segments.filenames import NAME_MAX
 from segments.lines import Events, Number, exact, may_hold_huge_integers
-from segments.schema import COLUMNS_MAX, RESERVED_NAMES, Column, ColumnType, Path, Schema
+from segments.moments import parse_date, parse_datetime
+from segments.schema import COLUMNS_MAX, RESERVED_NAMES, Column, Path, Schema
 
 OBJECT_DEPTH_MAX = 8
 KEYS_MAX = 2 * COLUMNS_MAX
 """Of one object, over all events; twice the columns, because keys with nulls only make none."""
-_DATE = re.compile(DATE_TEXT[:-1])
 _EXACT_IN_FLOAT = 1 << 53
 _NANOSECONDS_YEARS = range(1678, 2262)
 
@@ -94,18 +93,13 @@ def _scalar_kind(seen: _Seen, value: Any) -> str:
 
 
 def _text_kind(seen: _Seen, text: str) -> str:
-    if _DATE.fullmatch(text):
-        try:
-            date.fromisoformat(text)
-        except ValueError:
-            return "string"
+    if parse_date(text) is not None:
         return "date"
-    parsed = parse_datetime(text)
-    if parsed is None:
+    moment = parse_datetime(text)
+    if moment is None:
         return "string"
-    instant, fraction = parsed
-    seen.fraction_digits = max(seen.fraction_digits, len(fraction))
-    if instant.year not in _NANOSECONDS_YEARS:
+    seen.fraction_digits = max(seen.fraction_digits, len(moment.fraction))
+    if moment.instant.year not in _NANOSECONDS_YEARS:
         seen.kinds.add("far")
     return "datetime"
 
@@ -141,11 +135,7 @@ def _array_type(seen: _Seen) -> ColumnType | None:
     element = _type_of(seen.element)
     if element is None:
         return ColumnType("String") if seen.element.null else None
-    return ColumnType("Array", element=_nullable(element) if seen.element.null else element)
-
-
-def _nullable(kind: ColumnType) -> ColumnType:
-    return ColumnType(kind.name, nullable=True, precision=kind.precision, element=kind.element)
+    return ColumnType("Array", element=replace(element, nullable=seen.element.null))
 
 
 class _Columns:
@@ -173,7 +163,7 @@ class _Columns:
             number += 1
             unique = f"{name}_{number}"
         self._taken.add(unique.lower())
-        self._columns.append(Column(unique, _nullable(kind), path))
+        self._columns.append(Column(unique, replace(kind, nullable=True), path))
 
 
 def _clean(key: str) -> str:

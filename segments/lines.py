@@ -76,6 +76,11 @@ def json_text(value: Any) -> str:
     """The JSON text of a value; a string is its own text, as ClickHouse and the original store it."""
     if isinstance(value, str):
         return value
+    return json_literal(value)
+
+
+def json_literal(value: Any) -> str:
+    """The JSON text of a value; a string in its quotes."""
     return _dumps(value).decode()
 
 
@@ -99,6 +104,15 @@ def has_huge_float(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(has_huge_float, value.values()))
     return isinstance(value, list) and any(map(has_huge_float, value))
+
+
+def has_float(value: Any) -> bool:
+    """Whether a number that is not an integer of 64 bits is anywhere in the value."""
+    if isinstance(value, dict):
+        return any(map(has_float, value.values()))
+    if isinstance(value, list):
+        return any(map(has_float, value))
+    return isinstance(value, float)
 
 
 def parse_body(body: bytes) -> Events:
@@ -214,7 +228,7 @@ def _add(events: Events, line: bytes) -> None:
         else:
             if not isinstance(value, dict):
                 error, value = f"a JSON {_kind(value)} where an object is expected", None
-            elif _too_deep(line, value):
+            elif is_too_deep(line, value):
                 error, value = f"nested more than {DEPTH_MAX} levels deep", None
     if error is not None:
         events.errors[len(events.raws)] = error
@@ -226,7 +240,8 @@ def _kind(value: object) -> str:
     return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")
 
 
-def _too_deep(line: bytes, value: object) -> bool:
+def is_too_deep(line: bytes, value: object) -> bool:
+    """Whether arrays and objects stand in each other more than DEPTH_MAX levels deep."""
     if line.count(b"{") + line.count(b"[") <= DEPTH_MAX:
         return False
     level = [value]

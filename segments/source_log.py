@@ -125,7 +125,8 @@ class SourceLog:
                 f"run: siltstone verify {self.source.name}"
             )
         fresh, repeats = self._split_repeats(group)
-        rows = decode_group(self.schema, [write.body for write in fresh])
+        at = now.astimezone(UTC).replace(tzinfo=None)
+        rows = decode_group(self.schema, [write.body for write in fresh], at)
         first = Lsn(self.appended_lsn + 1)
         numbered = _number(first, rows.counts)
         keys = [_answered(write.key, done) for write, done in zip(fresh, numbered, strict=True) if write.key]
@@ -133,7 +134,7 @@ class SourceLog:
             quarantine: bytes | pa.Buffer = b""
             if rows.bad:
                 bad = [(Lsn(first + position), row) for position, row in rows.bad]
-                quarantine = quarantine_batch(self.schema, bad, now.replace(tzinfo=None)).serialize()
+                quarantine = quarantine_batch(self.schema, bad, at).serialize()
             good = rows.good.serialize() if rows.good.num_rows else b""
             self._append(rows.count, (good, quarantine, encode_keys(keys)), now)
             self.keys.add(keys)

@@ -1,9 +1,12 @@
-"""JSON values as clients send them, and schemas."""
+"""JSON values as clients send them, column types, and schemas."""
 
 import json
+from datetime import datetime
 
 import orjson
 from hypothesis import strategies as st
+
+from segments.column_type import ColumnType, parse_type
 
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
 integers = st.one_of(st.integers(-10, 10), st.integers(-(1 << 63), (1 << 64) - 1), st.integers(-(1 << 70), 1 << 70))
@@ -14,6 +17,8 @@ dates = st.one_of(
     st.datetimes().map(lambda moment: moment.isoformat() + "Z"),
     st.datetimes().map(lambda moment: moment.isoformat(timespec="milliseconds") + "+05:30"),
     st.sampled_from(["2013-02-30", "2013-01-01 24:00:00", "2013-01-01T10:00", "2013-01-01 10:00:00.1234567"]),
+    st.sampled_from(["0000-01-01", "0000-01-01 00:00:00", "2026-03-29 02:30:00", "2026-10-25T02:30:00.5"]),
+    st.sampled_from(["1677-09-21 00:12:43", "2262-04-12T00:00:00Z", "2020-02-29T23:59:59.120Z", "9999-12-31 23:59:59"]),
 )
 scalars = st.one_of(st.none(), st.booleans(), integers, fractions, texts, dates)
 values = st.recursive(
@@ -24,6 +29,77 @@ values = st.recursive(
 keys = st.one_of(st.sampled_from(["a", "b", "A", "a.b", "a_b", "ingested", "é", "'", "`", "\\", ""]), texts)
 objects = st.dictionaries(keys, values, max_size=5)
 
+edges = st.sampled_from(
+    sorted({sign * (1 << bits) + off for sign in (-1, 1) for bits in range(66) for off in (-1, 0, 1)})
+)
+literals = st.one_of(
+    edges.map(str),
+    st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-10_000, max_value=10_000).map(str),
+    st.from_regex(r"-?(0|[1-9][0-9]{0,21})(\.[0-9]{1,12})?([eE][+-]?[0-9]{1,2})?", fullmatch=True),
+    st.sampled_from(["0.1", "1.10", "-0", "-0.0", "0.123456789", "16777217", "1e-45", "3.5e38", "1e-400", "1e9999999"]),
+)
+"""Numbers as JSON spells them, among them the ends of every integer type and digits that floats drop."""
+json_texts = st.recursive(
+    st.one_of(
+        scalars.map(lambda value: line(value).decode()),
+        literals.filter(lambda literal: is_json(literal.encode())),
+        literals.map(lambda literal: f'"{literal}"'),
+        st.uuids().map(lambda uuid: f'"{uuid}"'),
+        st.uuids().map(lambda uuid: f'"{str(uuid).upper()}"'),
+        st.sampled_from(['"007"', '"+1"', '"1 "', '""', '"1_0"', '"é"', '"٣"', '"2013-01-01\\n"']),
+    ),
+    lambda children: st.one_of(
+        st.lists(children, max_size=3).map(lambda parts: f"[{','.join(parts)}]"),
+        st.dictionaries(st.one_of(texts, literals, dates), children, max_size=3).map(
+            lambda pairs: "{" + ",".join(f"{json.dumps(key)}:{value}" for key, value in pairs.items()) + "}"
+        ),
+    ),
+    max_leaves=5,
+)
+"""JSON of any kind, as text, because the digits of a number are part of what is sent."""
+
+zones = st.sampled_from(["UTC", "Europe/Madrid", "America/St_Johns", "Asia/Kathmandu", "Australia/Lord_Howe"])
+_word_types = st.sampled_from(
+    [f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)]
+    + ["Float32", "Float64", "Bool", "String", "UUID", "Date", "Date32", "JSON", "DateTime"]
+)
+_decimals = st.integers(1, 76).flatmap(lambda p: st.integers(0, p).map(lambda s: f"Decimal({p}, {s})"))
+_leaf_types = st.one_of(
+    _word_types,
+    st.integers(1, 40).map(lambda n: f"FixedString({n})"),
+    zones.map(lambda zone: f"DateTime('{zone}')"),
+    st.integers(0, 9).map(lambda p: f"DateTime64({p})"),
+    st.builds(lambda p, zone: f"DateTime64({p}, '{zone}')", st.integers(0, 9), zones),
+    _decimals,
+    st.sampled_from(["LowCardinality(String)", "LowCardinality(Nullable(FixedString(3)))", "LowCardinality(Int8)"]),
+)
+_key_types = st.sampled_from(
+    [
+        "String",
+        "LowCardinality(String)",
+        "FixedString(9)",
+        "Int8",
+        "UInt64",
+        "UUID",
+        "Date",
+        "DateTime",
+        "DateTime64(3)",
+    ]
+)
+_flat = st.one_of(_leaf_types, _leaf_types.filter(lambda t: not t.startswith("Low")).map(lambda t: f"Nullable({t})"))
+type_texts = st.recursive(
+    _flat,
+    lambda inner: st.one_of(
+        inner.map(lambda t: f"Array({t})"),
+        inner.map(lambda t: f"Nullable(Array({t}))"),
+        st.builds(lambda key, value: f"Map({key}, {value})", _key_types, inner),
+        st.builds(lambda key, value: f"Nullable(Map({key}, {value}))", _key_types, inner),
+    ),
+    max_leaves=3,
+)
+"""Spellings of column types, as ClickHouse prints them."""
+column_types: st.SearchStrategy[ColumnType] = type_texts.map(parse_type)
+
 
 def line(value: object) -> bytes:
     """JSON text with integers of any size exact."""
@@ -31,3 +107,66 @@ def line(value: object) -> bytes:
         return orjson.dumps(value)
     except TypeError:
         return json.dumps(value, ensure_ascii=False).encode()
+
+
+def is_json(text: bytes) -> bool:
+    """Whether the parser takes it; it refuses numbers that a double would make infinite."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def values_for(kind: ColumnType) -> st.SearchStrategy[str]:
+    """JSON texts of the kind that the column is for, most of which it takes."""
+    fitting = _fitting(kind)
+    return st.one_of(fitting, st.just("null")) if kind.nullable else fitting
+
+
+def _fitting(kind: ColumnType) -> st.SearchStrategy[str]:
+    match kind.name:
+        case "Bool":
+            return st.sampled_from(["true", "false"])
+        case "Float32" | "Float64":
+            return st.one_of(
+                st.integers(-(1 << 25), 1 << 25).map(str),
+                st.floats(width=16, allow_nan=False, allow_infinity=False).map(repr),
+                st.sampled_from(["0.1", "3.25", "1.1", "0.30000001"]),
+            )
+        case "Decimal":
+            low, high = -(10**kind.precision), 10**kind.precision
+            return st.integers(low + 1, high - 1).map(lambda n: _scaled(n, kind.scale))
+        case "UUID":
+            return st.uuids().map(lambda uuid: f'"{uuid}"')
+        case "Date" | "Date32":
+            return st.dates().map(lambda day: f'"{day}"')
+        case "DateTime" | "DateTime64":
+            return st.builds(_moment, st.datetimes(), st.integers(0, kind.precision), st.sampled_from(["", "Z"]))
+        case "Array":
+            assert kind.element is not None
+            return st.lists(values_for(kind.element), max_size=3).map(lambda parts: f"[{','.join(parts)}]")
+        case "Map":
+            assert kind.key is not None
+            assert kind.element is not None
+            quoted = values_for(kind.key).map(lambda key: key if key.startswith('"') else f'"{key}"')
+            return st.dictionaries(quoted, values_for(kind.element), max_size=3).map(
+                lambda pairs: "{" + ",".join(f"{key}:{value}" for key, value in pairs.items()) + "}"
+            )
+        case "String" | "FixedString" | "JSON":
+            return texts.map(lambda text: line(text).decode())
+    bits = int(kind.name.removeprefix("U").removeprefix("Int"))
+    return (
+        st.integers(0, 2**bits - 1) if kind.name[0] == "U" else st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    ).map(str)
+
+
+def _scaled(number: int, scale: int) -> str:
+    digits = str(abs(number)).rjust(scale + 1, "0")
+    whole, fraction = (digits[:-scale], digits[-scale:]) if scale else (digits, "")
+    return ("-" if number < 0 else "") + whole + (f".{fraction}" if fraction else "")
+
+
+def _moment(moment: datetime, digits: int, zone: str) -> str:
+    fraction = f".{moment.microsecond:06}000"[: digits + 1] if digits else ""
+    return f'"{moment.replace(microsecond=0).isoformat()}{fraction}{zone}"'

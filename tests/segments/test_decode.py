@@ -8,13 +8,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from segments.column_type import parse_type
 from segments.columns import fit_column
 from segments.decode import Counts, decode, decode_group, value_at
 from segments.errors import BodyRejected
 from segments.infer import infer
 from segments.lines import Number, exact, parse_body
-from segments.schema import Column, Schema, parse_type
+from segments.schema import Column, Schema
 from tests.strategies import line, objects, scalars, values
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 123456)
 
 TYPES = [
     "Int64", "UInt64", "Float64", "Bool", "String", "Date", "DateTime64(3)", "DateTime64(6)", "DateTime64(9)",
@@ -28,7 +31,7 @@ def one_column(kind: str) -> Schema:
 
 def stored(kind: str, text: str) -> object:
     """What a column holds after `{"x": text}`, or the reason why it holds nothing."""
-    decoded = decode(one_column(kind), parse_body(b'{"x":' + text.encode() + b"}"))
+    decoded = decode(one_column(kind), parse_body(b'{"x":' + text.encode() + b"}"), NOW)
     if decoded.bad:
         return "BAD: " + decoded.bad[0].errors[0][1]
     return decoded.good["x"][0].as_py()
@@ -49,7 +52,7 @@ def stored(kind: str, text: str) -> object:
         ("String", "1.10", "1.10"),
         ("String", "123456789012345678901234567890", "123456789012345678901234567890"),
         ("String", "true", "true"),
-        ("String", '{"b": [1, 2.50]}', '{"b":[1,2.5]}'),
+        ("String", '{"b": [1, 2.50]}', '{"b":[1,2.50]}'),
         ("String", '{"b": 18446744073709551616}', '{"b":18446744073709551616}'),
         ("Date", '"2013-01-31"', date(2013, 1, 31)),
         ("DateTime64(3)", '"2013-01-01 10:00:00"', datetime(2013, 1, 1, 10)),
@@ -125,7 +128,7 @@ def both_nan(a, b) -> bool:
 @given(st.sampled_from(TYPES), st.lists(values, min_size=1, max_size=5))
 def test_any_value_into_any_column_is_exact_or_quarantined_with_a_reason(name, found):
     schema = one_column(f"Nullable({name})")
-    decoded = decode(schema, parse_body(b"\n".join(b'{"x":' + line(value) + b"}" for value in found)))
+    decoded = decode(schema, parse_body(b"\n".join(b'{"x":' + line(value) + b"}" for value in found)), NOW)
 
     bad = {row.index for row in decoded.bad}
     assert decoded.good.num_rows + len(bad) == len(found)
@@ -157,7 +160,7 @@ def test_a_batch_is_never_quarantined_by_the_schema_inferred_from_it(batch):
         schema = infer([events])
     except BodyRejected:
         assume(False)
-    decoded = decode(schema, events)
+    decoded = decode(schema, events, NOW)
 
     assert decoded.bad == ()
     assert decoded.good.num_rows == len(batch)
@@ -171,8 +174,8 @@ def test_a_batch_is_never_quarantined_by_the_schema_inferred_from_it(batch):
 def test_requests_of_a_group_keep_their_own_counts_and_their_order():
     schema = one_column("Nullable(Int64)")
     small = parse_body(b'{"x":1}\n{"x":"a"}\n')
-    large = decode(schema, parse_body(b'{"x":"b"}\n{"x":2}'))
-    group = decode_group(schema, [small, large, small])
+    large = decode(schema, parse_body(b'{"x":"b"}\n{"x":2}'), NOW)
+    group = decode_group(schema, [small, large, small], NOW)
 
     assert group.counts == (Counts(1, 1), Counts(1, 1), Counts(1, 1))
     assert group.good["x"].to_pylist() == [1, 2, 1]
@@ -191,7 +194,7 @@ def test_numbers_of_hundreds_of_digits_are_refused_quickly_and_in_short():
 
 def test_quarantined_text_is_what_was_sent():
     raw = b'{"x": "y", "z": 1.10}'
-    decoded = decode(one_column("Int64"), parse_body(raw))
+    decoded = decode(one_column("Int64"), parse_body(raw), NOW)
 
     assert decoded.bad[0].raw == raw
     assert orjson.loads(decoded.bad[0].raw) == {"x": "y", "z": 1.1}

@@ -2,11 +2,12 @@
 
 import pytest
 
+from segments.column_type import ColumnType
 from segments.disk import Disk
 from segments.errors import Corruption, SchemaError, UnknownSource
 from segments.filenames import DataDir
 from segments.recovery import create_source, recover, remove_unborn
-from segments.schema import Column, ColumnType, Schema
+from segments.schema import Column, Schema
 from tests.faults import Died, FaultyDisk
 from tests.stored import NOW, SCHEMA, Stored, body, commit
 
