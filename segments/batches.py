@@ -18,7 +18,7 @@ DATAFILE_KEY = b"siltstone.datafile"
 def declared_schema(file: WalFile) -> Schema:
     """The schema under which the file's rows were written."""
     assert file.header is not None
-    return parse_datafile(file.header.schema.metadata[DATAFILE_KEY].decode())
+    return parse_datafile(file.header.schema.metadata[DATAFILE_KEY].decode()).schema
 
 
 def row_batches(file: WalFile) -> Iterator[pa.RecordBatch]:

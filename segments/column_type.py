@@ -144,7 +144,9 @@ def parse_type(text: str) -> ColumnType:
 
 def read_type(scanner: Scanner, *, depth: int = 0) -> ColumnType:
     """The type that stands next. Raises SchemaError."""
-    scanner.skip_blank()
+    before = scanner.at
+    if scanner.is_done:
+        raise scanner.fail(f"expected a column type, found the end; known are {_KNOWN}", at=before)
     start = scanner.at
     word = scanner.take_word()
     if depth == DEPTH_MAX:

@@ -13,10 +13,10 @@ from segments.lines import exact, is_too_deep, json_literal
 from segments.scanner import Scanner
 
 DEPTH_MAX = 16
-_TAKEN = "DEFAULT takes 'text', a number, true, false, NULL, [...] of those, now(), now64(p) and today()"
+TAKEN = "DEFAULT takes 'text', a number, true, false, NULL, [...] of those, now(), now64(p) and today()"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![A-Za-z0-9_.])")
-_TEXT = re.compile(r"'((?:[^'\\]|''|\\.)*)'", re.DOTALL)
-_ESCAPE = re.compile(r"''|\\(.)", re.DOTALL)
+_TEXT = re.compile(r"'((?:[^'\\\n]|''|\\.)*)'")
+_ESCAPE = re.compile(r"''|\\(.)")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "b": "\b", "f": "\f", "'": "'", '"': '"', "\\": "\\"}
 _NEEDS_ESCAPE = {value: f"\\{key}" for key, value in _ESCAPES.items() if key != '"'}
 _DIGIT = re.compile(r"[0-9]")
@@ -92,7 +92,7 @@ def _read_literal(scanner: Scanner, *, depth: int = 0) -> tuple[Any, str]:
         if scanner.take_word().lower() == word.lower():
             return value, word
         scanner.at = start
-    raise scanner.fail(f"{_TAKEN}, found {scanner.found()}", at=start)
+    raise scanner.fail(f"{TAKEN}, found {scanner.found()}", at=start)
 
 
 def _read_list(scanner: Scanner, depth: int) -> tuple[list[Any], str]:
@@ -111,7 +111,7 @@ def _read_text(scanner: Scanner) -> tuple[str, str]:
     start = scanner.at
     match = scanner.take(_TEXT)
     if match is None:
-        raise scanner.fail("the text that starts here has no closing quote")
+        raise scanner.fail("the text that starts here has no closing quote on its line; a line break is written \\n")
 
     def unescape(found: re.Match[str]) -> str:
         if found[1] is None:

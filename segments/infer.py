@@ -158,6 +158,8 @@ class _Columns:
     def _add(self, name: str, kind: ColumnType, path: Path) -> None:
         if len(self._columns) == COLUMNS_MAX:
             return
+        # SQL and the datafile take no name that starts with a digit.
+        name = f"_{name}" if name[0].isdigit() else name
         unique, number = name, 1
         while unique.lower() in self._taken:
             number += 1

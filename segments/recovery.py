@@ -7,7 +7,8 @@ from pathlib import Path
 import orjson
 
 from segments.batches import frame_keys
-from segments.datafile import parse_datafile, print_datafile
+from segments.datafile import parse_datafile
+from segments.datafile_print import print_schema
 from segments.disk import Disk, publish
 from segments.errors import Corruption, SchemaError, UnknownSource
 from segments.filenames import DataDir, SourceDir
@@ -37,7 +38,7 @@ def create_source(disk: Disk, data: DataDir, name: str, schema: Schema, *, sourc
     One that is there already, because an earlier call could not sync its name, is taken as it is. Raises SchemaError for
     a schema too large to keep, and OSError.
     """
-    text = print_datafile(schema).encode()
+    text = print_schema(schema).encode()
     if len(text) > SCHEMA_TEXT_MAX:
         raise SchemaError(
             f"the names and paths of the {len(schema.columns)} columns take {len(text)} bytes; {SCHEMA_TEXT_MAX} is "
@@ -106,7 +107,7 @@ def load_identity(disk: Disk, source: SourceDir) -> Identity:
 def load_schema(disk: Disk, source: SourceDir) -> Schema:
     """Raises UnknownSource, or Corruption when the datafile can't be understood."""
     try:
-        return parse_datafile(disk.read(source.schema).decode())
+        return parse_datafile(disk.read(source.schema).decode()).schema
     except FileNotFoundError:
         raise UnknownSource(f"there is no data source {source.name}") from None
     except (OSError, UnicodeDecodeError, SchemaError) as error:

@@ -1,4 +1,4 @@
-"""One Parquet segment: encoded in memory, checked, published through the seam (DESIGN §3)."""
+"""One Parquet segment: encoded in memory, checked, published through the seam."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -7,7 +7,7 @@ import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segments.datafile import print_datafile
+from segments.datafile_print import print_schema
 from segments.disk import Disk, publish
 from segments.errors import Corruption
 from segments.filenames import Kind, Lsn, SegmentName, SourceDir
@@ -45,7 +45,7 @@ class Span:
 def write_segment(disk: Disk, source: SourceDir, kind: Kind, table: pa.Table, span: Span) -> SegmentRef:
     """Publish `table` as the segment of `span`; durable, and in the directory, when this returns."""
     facts = {
-        "siltstone.datafile": print_datafile(span.schema),
+        "siltstone.datafile": print_schema(span.schema),
         "siltstone.first_lsn": str(span.first_lsn),
         "siltstone.last_lsn": str(span.last_lsn),
         "siltstone.quarantined_rows": str(span.quarantined_rows),

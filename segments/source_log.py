@@ -2,7 +2,7 @@
 
 What is promised when `commit(..., durably=True)` returns: the rows survive a power cut. When it raises WriteFailed
 nothing is known about them, the file they went to is dead, and the next commit starts a new epoch at the first LSN that
-is not durable, which voids whatever the dead file holds from there on (DESIGN §3).
+is not durable, which voids whatever the dead file holds from there on.
 """
 
 import secrets
@@ -14,7 +14,7 @@ from typing import Self
 import pyarrow as pa
 
 from segments.batches import DATAFILE_KEY
-from segments.datafile import print_datafile
+from segments.datafile_print import print_schema
 from segments.decode import Counts, Decoded, decode_group
 from segments.disk import Disk
 from segments.errors import Corruption, KeyReused, SourceDamaged, WriteFailed
@@ -97,7 +97,7 @@ class SourceLog:
         self.durable_lsn = start.last_lsn
         self.keys = start.keys
         self.damage = start.damage
-        self._wal_schema = schema.arrow.with_metadata({DATAFILE_KEY: print_datafile(schema).encode()})
+        self._wal_schema = schema.arrow.with_metadata({DATAFILE_KEY: print_schema(schema).encode()})
 
     @property
     def sealed_lsn(self) -> Lsn:

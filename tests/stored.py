@@ -19,7 +19,9 @@ from segments.snapshot import Snapshot, open_snapshot
 from segments.source_log import Committed, SourceLog, Write
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-SCHEMA = parse_datafile("SCHEMA >\n    `id` Nullable(Int64) `json:$.id`,\n    `text` Nullable(String) `json:$.text`\n")
+SCHEMA = parse_datafile(
+    "SCHEMA >\n    `id` Nullable(Int64) `json:$.id`,\n    `text` Nullable(String) `json:$.text`\n"
+).schema
 
 
 def body(*ids: int) -> bytes:

@@ -1,4 +1,4 @@
-"""JSON values as clients send them, column types, and schemas."""
+"""JSON values as clients send them, column types, schemas and datafiles."""
 
 import json
 from datetime import datetime
@@ -7,6 +7,11 @@ import orjson
 from hypothesis import strategies as st
 
 from segments.column_type import ColumnType, parse_type
+from segments.datafile_schema import read_columns
+from segments.errors import SchemaError
+from segments.paths import print_path
+from segments.scanner import Scanner
+from segments.schema import RESERVED_NAMES, Schema
 
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
 integers = st.one_of(st.integers(-10, 10), st.integers(-(1 << 63), (1 << 64) - 1), st.integers(-(1 << 70), 1 << 70))
@@ -170,3 +175,85 @@ def _scaled(number: int, scale: int) -> str:
 def _moment(moment: datetime, digits: int, zone: str) -> str:
     fraction = f".{moment.microsecond:06}000"[: digits + 1] if digits else ""
     return f'"{moment.replace(microsecond=0).isoformat()}{fraction}{zone}"'
+
+
+names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True).filter(
+    lambda name: name.lower() not in RESERVED_NAMES
+)
+
+
+def _in_sql(value: object) -> str:
+    """A value of JSON as DEFAULT spells it."""
+    if isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n") + "'"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_in_sql, value))}]"
+    return "NULL" if value is None else line(value).decode()
+
+
+@st.composite
+def _column_texts(draw: st.DrawFn, name: str) -> str:
+    """A column as a person writes it, with the blanks and comments that may stand in it."""
+    kind = draw(column_types)
+    space = st.sampled_from([" ", "  ", "\t", "\n    ", " -- `, ' (\n  "])
+    text = draw(st.sampled_from([name, f"`{name}`"])) + draw(space) + str(kind)
+    if draw(st.booleans()):
+        path = print_path(tuple(draw(st.lists(keys, min_size=1, max_size=3))), array=kind.name == "Array")
+        text += f"{draw(space)}`json:{path}`"
+    if draw(st.booleans()):
+        sent = draw(values_for(kind))
+        default = _in_sql(sent if kind.name in {"JSON", "Map"} else json.loads(sent))
+        if _is_column(f"{text} DEFAULT {default}"):
+            text += f"{draw(space)}DEFAULT{draw(space)}{default}"
+    if draw(st.booleans()):
+        text += f"{draw(space)}{draw(st.sampled_from(['CODEC(LZ4)', 'codec( Delta(8), ZSTD(1) )']))}"
+    return text
+
+
+def _is_column(text: str) -> bool:
+    try:
+        read_columns(Scanner(text))
+    except SchemaError:
+        return False
+    return True
+
+
+column_texts = st.lists(names, min_size=1, max_size=4, unique_by=str.lower).flatmap(
+    lambda names: st.tuples(*map(_column_texts, names))
+)
+_columns = column_texts.map(lambda found: read_columns(Scanner(", ".join(found))))
+schemas = _columns.flatmap(
+    lambda columns: st.builds(
+        lambda key: Schema(columns, tuple(key)),
+        st.lists(st.sampled_from([c.name for c in columns if c.type.is_sortable]), unique=True, max_size=2)
+        if any(c.type.is_sortable for c in columns)
+        else st.just([]),
+    )
+)
+_between = st.lists(st.sampled_from(["\n", "# a comment, `'\n", "  \n", "\r\n"]), max_size=2).map("".join)
+_commands = st.lists(
+    st.sampled_from(
+        [
+            'TOKEN "one" APPEND\n', "token two READ # for the board\n", "ENGINE_TTL 'x'\n", "KAFKA_TOPIC a b c\n",
+            "INDEXES >\n  INDEX a\n\n   b\n", "Tags  a, b\n", "SHARED_WITH >\n\tsomeone\n", 'ENGINE_SETTINGS "a=1"  \n',
+        ]
+    ),
+    max_size=4,
+)  # fmt: skip
+_descriptions = st.sampled_from(
+    ["", "DESCRIPTION >\n    Some\n\n      text\n", "DESCRIPTION 'it is'\n", "description >\n"]
+)
+_engines = st.sampled_from(["", 'ENGINE "MergeTree"\n', "ENGINE ReplacingMergeTree\n", "ENGINE_SORTING_KEY tuple()\n"])
+
+
+@st.composite
+def _datafiles(draw: st.DrawFn) -> str:
+    comma = draw(st.sampled_from([",\n    ", ", ", "\n  ,", " , -- c\n  "]))
+    schema = f"{draw(st.sampled_from(['SCHEMA >', 'schema>', 'Schema  > ']))}\n    {comma.join(draw(column_texts))}\n"
+    pieces = draw(st.permutations([schema, draw(_descriptions), draw(_engines), *draw(_commands)]))
+    text = "".join(piece + draw(_between) for piece in pieces)
+    return text.rstrip("\n") if draw(st.booleans()) else text
+
+
+datafiles = _datafiles()
+"""Whole datafiles, all of which are right."""

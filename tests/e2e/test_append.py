@@ -166,7 +166,7 @@ def test_nested_events_with_64_bit_ids_come_back_equal(daemon, name):
 
     assert query(daemon.data, f"SELECT count(*) AS n FROM {name}_quarantine") == [{"n": 0}]
     rows = query(daemon.data, f"SELECT * FROM {name}")
-    columns = parse_datafile(siltstone(daemon.data, "schema", name).stdout.decode()).columns
+    columns = parse_datafile(siltstone(daemon.data, "schema", name).stdout.decode()).schema.columns
     assert len(rows) == len(sent)
     for row, event in zip(rows, sent, strict=True):
         for column in columns:

@@ -61,7 +61,7 @@ def test_arrow_types(text, arrow):
 @pytest.mark.parametrize(
     ("text", "column", "reason"),
     [
-        ("", 1, "the end is not a column type; known are (U)Int8"),
+        ("", 1, "expected a column type, found the end; known are (U)Int8"),
         ("Strin", 1, "'Strin' is not a column type"),
         ("int64", 1, "'int64' is not a column type"),
         ("Enum8('a' = 1)", 1, "'Enum8' is not a column type; known are (U)Int8, (U)Int16"),

@@ -61,7 +61,7 @@ def test_a_segment_is_sorted_by_the_sorting_key_and_says_its_schema(tmp_path):
     (ref,) = stored.compact(log).segments
 
     assert pq.ParquetFile(ref.path).read()["id"].to_pylist() == [1, 2, 3]
-    assert parse_datafile(pq.read_metadata(ref.path).metadata[b"siltstone.datafile"].decode()) == log.schema
+    assert parse_datafile(pq.read_metadata(ref.path).metadata[b"siltstone.datafile"].decode()).schema == log.schema
     assert log.schema != SCHEMA
 
 

@@ -1,7 +1,7 @@
 """Events and a schema -> rows: exact, or in quarantine with a reason."""
 
-import math
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 
 import orjson
 import pytest
@@ -9,20 +9,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from segments.column_type import parse_type
-from segments.columns import fit_column
+from segments.datafile import parse_datafile
 from segments.decode import Counts, decode, decode_group, value_at
 from segments.errors import BodyRejected
+from segments.filenames import DataDir, Lsn
 from segments.infer import infer
 from segments.lines import Number, exact, parse_body
+from segments.quarantine import quarantine_batch
+from segments.recovery import create_source
 from segments.schema import Column, Schema
-from tests.strategies import line, objects, scalars, values
+from tests.stored import Stored, commit
+from tests.strategies import line, objects
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456)
-
-TYPES = [
-    "Int64", "UInt64", "Float64", "Bool", "String", "Date", "DateTime64(3)", "DateTime64(6)", "DateTime64(9)",
-    "Array(Int64)", "Array(String)", "Array(Nullable(Float64))", "Array(DateTime64(3))", "Array(Array(Int64))",
-]  # fmt: skip
 
 
 def one_column(kind: str) -> Schema:
@@ -105,54 +104,6 @@ def test_values_that_do_not_fit_say_why(kind, text, reason):
     assert reason in said
 
 
-@given(st.sampled_from(TYPES), st.lists(st.one_of(scalars, values), max_size=6))
-def test_the_two_speeds_of_a_column_have_one_meaning(name, found):
-    """A column converted in one call is what its values are when each is converted alone."""
-    kind = parse_type(f"Nullable({name})")
-    together = fit_column(kind, [as_parsed(value) for value in found])
-
-    for index, value in enumerate(found):
-        alone = fit_column(kind, [as_parsed(value), {"not": "plain"}, as_parsed(value)])
-        assert alone.array[0] == together.array[index] or both_nan(alone.array[0], together.array[index])
-        assert alone.errors.get(0) == together.errors.get(index)
-
-
-def as_parsed(value: object) -> object:
-    return exact(b'{"x":' + line(value) + b"}")["x"] if not isinstance(value, float) else value
-
-
-def both_nan(a, b) -> bool:
-    return isinstance(a.as_py(), float) and math.isnan(a.as_py()) and math.isnan(b.as_py())
-
-
-@given(st.sampled_from(TYPES), st.lists(values, min_size=1, max_size=5))
-def test_any_value_into_any_column_is_exact_or_quarantined_with_a_reason(name, found):
-    schema = one_column(f"Nullable({name})")
-    decoded = decode(schema, parse_body(b"\n".join(b'{"x":' + line(value) + b"}" for value in found)), NOW)
-
-    bad = {row.index for row in decoded.bad}
-    assert decoded.good.num_rows + len(bad) == len(found)
-    kept = [value for index, value in enumerate(found) if index not in bad]
-    column = decoded.good["x"]
-    # Python's datetimes end at microseconds.
-    cells = (column.cast("string") if name == "DateTime64(9)" else column).to_pylist()
-    for value, cell in zip(kept, cells, strict=True):
-        if value is None or isinstance(value, bool | int) or name == "String":
-            assert means_the_same(name, value, cell), (value, cell)
-    assert all(reason for row in decoded.bad for _, reason in row.errors)
-
-
-def means_the_same(name: str, value: object, cell: object) -> bool:
-    if name == "String" and not isinstance(value, str) and value is not None:
-        return (
-            parse_body(b'{"x":' + str(cell).encode() + b"}").objects
-            == parse_body(b'{"x":' + line(value) + b"}").objects
-        )
-    if name.startswith("DateTime64"):
-        return value is None or cell is not None
-    return value == cell
-
-
 @given(st.lists(objects, min_size=1, max_size=6))
 def test_a_batch_is_never_quarantined_by_the_schema_inferred_from_it(batch):
     events = parse_body(b"\n".join(map(line, batch)))
@@ -198,3 +149,72 @@ def test_quarantined_text_is_what_was_sent():
 
     assert decoded.bad[0].raw == raw
     assert orjson.loads(decoded.bad[0].raw) == {"x": "y", "z": 1.1}
+
+
+@pytest.mark.parametrize(
+    ("declared", "sent", "expected"),
+    [
+        ("a String DEFAULT 'unknown'", "{}", "unknown"),
+        ("a String DEFAULT 'unknown'", '{"a":null}', "unknown"),
+        ("a String DEFAULT 'unknown'", '{"a":""}', ""),
+        ("a Nullable(String) DEFAULT 'unknown'", "{}", "unknown"),
+        ("a Nullable(String) DEFAULT 'unknown'", '{"a":null}', None),
+        ("a Nullable(Int8) `json:$.b.c` DEFAULT 7", '{"b":null}', 7),
+        ("a Nullable(Int8) `json:$.b.c` DEFAULT 7", '{"b":{"c":null}}', None),
+        ("a Nullable(Int8) `json:$.b.c` DEFAULT 7", '{"b":1}', 7),
+        ("a Nullable(Int8) DEFAULT NULL", "{}", None),
+        ("a Array(Int8) DEFAULT [1, 2]", "{}", [1, 2]),
+        ("a Map(String, Int8) DEFAULT '{\"x\":1}'", "{}", [("x", 1)]),
+        ("a JSON DEFAULT '{}'", "{}", "{}"),
+        ("a Decimal(9, 2) DEFAULT 1.5", "{}", Decimal("1.50")),
+        ("a DateTime DEFAULT now()", "{}", datetime(2026, 11, 23, 12)),
+        ("a DateTime('Europe/Madrid') DEFAULT now()", "{}", datetime(2026, 11, 23, 12)),
+        ("a DateTime64(3) DEFAULT now64()", "{}", datetime(2026, 11, 23, 12, 0, 0, 123000)),
+        ("a DateTime64(6) DEFAULT now64(6)", "{}", datetime(2026, 11, 23, 12, 0, 0, 123456)),
+        ("a Date DEFAULT today()", "{}", date(2026, 11, 23)),
+        ("a Date DEFAULT today()", '{"a":"2013-01-01"}', date(2013, 1, 1)),
+        ("a String `json:$`", '{ "b" : 1.10 }', '{ "b" : 1.10 }'),
+    ],
+)
+def test_defaults_and_the_whole_event(declared, sent, expected):
+    schema = parse_datafile(f"SCHEMA >\n  {declared}").schema
+    decoded = decode(schema, parse_body(sent.encode()), NOW)
+
+    assert decoded.bad == ()
+    assert decoded.good["a"].to_pylist() == [expected]
+
+
+def test_a_default_does_not_stand_in_for_a_value_that_does_not_fit():
+    schema = parse_datafile("SCHEMA >\n  a Int8 DEFAULT 1, b String `json:$`").schema
+    decoded = decode(schema, parse_body(b'{"a":300}\n7\n{}\n\xff'), NOW)
+
+    assert [row.index for row in decoded.bad] == [0, 1, 3]
+    assert decoded.good.to_pylist() == [{"a": 1, "b": "{}"}]
+
+
+def test_quarantine_shows_what_was_sent_and_no_default():
+    schema = parse_datafile("SCHEMA >\n  a Int8 DEFAULT 1, b Int8, m Map(String, Int8), raw String `json:$`").schema
+    sent = b'{"b": "x", "m": {"k": 1.10}}'
+    bad = decode(schema, parse_body(sent), NOW).bad
+    row = quarantine_batch(schema, [(Lsn(5), bad[0])], NOW).to_pylist()[0]
+
+    assert (row["a"], row["b"], row["m"], row["raw"]) == (None, "x", '{"k":1.10}', sent.decode())
+    assert row["c__error_column"] == ["b", "m"]
+
+
+def test_digits_survive_in_a_body_that_is_one_array():
+    decoded = decode(one_column("String"), parse_body(b'[{"x":1.10},{"x":[2.50]}]'), NOW)
+
+    assert decoded.good["x"].to_pylist() == ["1.10", "[2.50]"]
+
+
+def test_a_commit_gives_its_own_time_to_defaults(tmp_path):
+    """In UTC, whatever zone the clock's reading came in."""
+    stored = Stored(tmp_path)
+    schema = parse_datafile("SCHEMA >\n  id Int8, at DateTime64(3) DEFAULT now64(3)").schema
+    DataDir(tmp_path).sources.mkdir()
+    create_source(stored.disk, DataDir(tmp_path), "events", schema, source_id=bytes(16), now=datetime.now(UTC))
+    moment = datetime(2026, 11, 23, 13, 30, 0, 250000, tzinfo=timezone(timedelta(hours=1)))
+    commit(stored.open(), b'{"id":1}', now=moment)
+
+    assert stored.rows() == [{"id": 1, "at": datetime(2026, 11, 23, 12, 30, 0, 250000)}]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from segments.datafile import parse_datafile, print_datafile
+from segments.datafile import parse_datafile
+from segments.datafile_print import print_schema
 from segments.errors import BodyRejected
 from segments.infer import infer
 from segments.lines import parse_body
@@ -11,7 +12,7 @@ from segments.schema import COLUMNS_MAX
 
 def columns(*lines: str) -> dict[str, str]:
     schema = infer([parse_body("\n".join(lines).encode())])
-    assert parse_datafile(print_datafile(schema)) == schema
+    assert parse_datafile(print_schema(schema)).schema == schema
     return {column.name: str(column.type) for column in schema.columns}
 
 
@@ -56,7 +57,7 @@ def test_types(found, expected):
 def test_objects_are_flattened_with_their_paths():
     schema = infer([parse_body(b'{"a":{"b":{"c":1}},"d":[1],"$e-f g":2}')])
 
-    assert print_datafile(schema) == (
+    assert print_schema(schema) == (
         "SCHEMA >\n"
         "    `a_b_c` Nullable(Int64) `json:$.a.b.c`,\n"
         "    `d` Nullable(Array(Int64)) `json:$.d[:]`,\n"
@@ -67,7 +68,9 @@ def test_objects_are_flattened_with_their_paths():
 
 
 def test_deeper_than_eight_levels_is_json_text():
-    assert columns('{"1":{"2":{"3":{"4":{"5":{"6":{"7":{"8":{"9":1}}}}}}}}}') == {"1_2_3_4_5_6_7_8": "Nullable(String)"}
+    assert columns('{"1":{"2":{"3":{"4":{"5":{"6":{"7":{"8":{"9":1}}}}}}}}}') == {
+        "_1_2_3_4_5_6_7_8": "Nullable(String)"
+    }
 
 
 def test_colliding_names_get_numbers_case_aside():

@@ -57,7 +57,7 @@ def test_an_unknown_source_and_a_broken_schema_are_named(tmp_path):
     with pytest.raises(UnknownSource, match="no data source nothing"):
         recover(stored.disk, DataDir(tmp_path).source("nothing"), now=NOW)
     stored.source.schema.write_text("SCHEMA >\n    nonsense\n")
-    with pytest.raises(Corruption, match="line 2: expected `name` Type"):
+    with pytest.raises(Corruption, match="line 2, column 13: expected a column type"):
         stored.open()
 
 
