@@ -21,8 +21,9 @@ from daemon.intake import Intake
 from daemon.rate_limit import RateLimited, RateLimits
 from daemon.sources import Sources
 from daemon.tokens import Token
+from segments.datafile_print import print_schema
 from segments.decode import Decoded, decode_body
-from segments.errors import SchemaChanged
+from segments.errors import SchemaChanged, UnknownSource
 from segments.filenames import name_problem
 from segments.infer import infer
 from segments.keys import Key
@@ -110,7 +111,12 @@ class EventsApi:
         if (events is not None and not events) or body.isspace():
             return Committed.none()
         while True:
-            actor = await self._actor(call.name, events, body)
+            try:
+                actor = await self._actor(call.name, events, body)
+            except UnknownSource:
+                if self._sources.exists(call.name):
+                    raise
+                continue
             schema = actor.log.schema
             if events is not None:
                 _check_rows(len(events), schema)
@@ -162,7 +168,7 @@ class EventsApi:
             _check_rows(rows, schema)
             return schema
 
-        return await self._sources.create(name, await trio.to_thread.run_sync(infer_schema))
+        return await self._sources.create(name, print_schema(await trio.to_thread.run_sync(infer_schema)))
 
 
 def _check(request: Request, name: str) -> _Call:

@@ -14,8 +14,8 @@ from daemon.ingest import Ingest
 from segments.disk import Disk
 from segments.errors import Corruption, SchemaError, UnknownSource
 from segments.filenames import SOURCE_ID, DataDir, SourceDir, name_problem
-from segments.recovery import create_source, load_identity, recover, remove_tree, rename_source, unname_source
-from segments.schema import Schema
+from segments.recovery import create_source, recover, remove_tree, rename_source, unname_source
+from segments.source_files import load_identity
 
 _log = structlog.get_logger("sources")
 
@@ -88,12 +88,17 @@ class Sources:
         if running is not None:
             return running
         async with self.hold(name):
+            if not self.exists(name):
+                raise UnknownSource(f"there is no data source '{name}'")
             if name not in self._open:
                 await self._start(name)
             return self._open[name]
 
-    async def create(self, name: str, schema: Schema) -> Ingest:
-        """The actor of a new source; of the existing one when another request was first. Raises StorageError, OSError."""
+    async def create(self, name: str, datafile: str) -> Ingest:
+        """The actor of a new source, declared by a valid datafile; of the existing one when another request was first.
+
+        Raises StorageError, OSError.
+        """
         async with self._creating:
             if not self.exists(name):
                 make = partial(
@@ -101,14 +106,14 @@ class Sources:
                     self._disk,
                     self._data,
                     name,
-                    schema,
+                    datafile,
                     source_id=uuid.uuid4().bytes,
                     now=datetime.now(UTC),
                 )
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(make)
                 self._names[name.lower()] = name
-                _log.info("data source created", source=name, columns=len(schema.columns))
+                _log.info("data source created", source=name)
         return await self.get(name)
 
     @asynccontextmanager

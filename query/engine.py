@@ -3,15 +3,18 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from query.listing import source_names
+from segments.alteration import added_value
 from segments.disk import Disk
 from segments.errors import Corruption, StorageError
 from segments.filenames import DataDir, RowKind
-from segments.snapshot import Rows, Snapshot, open_snapshot
+from segments.schema import Schema
+from segments.snapshot import Snapshot, open_snapshot
 
 # DuckDB would otherwise fetch an extension from the network in the middle of a query.
 _NO_DOWNLOADS: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
@@ -62,22 +65,48 @@ def _mentioned(sql: str, names: Iterable[str]) -> list[str]:
 
 
 def _offer(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
+    connection.register(f"_replayed_{snapshot.name}", pa.table({"lsn": snapshot.replayed}))
+    if snapshot.rows.older:
+        added = {column.name: pa.repeat(added_value(column), 1) for column in snapshot.schema.columns}
+        connection.register(f"_added_{snapshot.name}", pa.table(added))
     kinds: tuple[tuple[RowKind, str], ...] = (("rows", snapshot.name), ("quarantine", f"{snapshot.name}_quarantine"))
     for kind, view in kinds:
-        rows = snapshot.of(kind)
-        connection.register(f"_tail_{view}", rows.tail)
-        connection.execute(f'CREATE TEMP VIEW "{view}" AS {_select(rows, view)}')
+        connection.register(f"_tail_{view}", snapshot.of(kind).tail)
+        connection.execute(f'CREATE TEMP VIEW "{view}" AS {_select(snapshot, kind, view)}')
 
 
-def _select(rows: Rows, view: str) -> str:
-    columns = ", ".join(_quoted(name) for name in rows.arrow.names)
+def _select(snapshot: Snapshot, kind: RowKind, view: str) -> str:
+    rows = snapshot.of(kind)
+    names = [_quoted(name) for name in rows.arrow.names]
     parts = []
-    if rows.segments:
-        paths = ", ".join("'" + str(path).replace("'", "''") + "'" for path in rows.paths)
-        parts.append(f"SELECT {columns} FROM read_parquet([{paths}], hive_partitioning = false)")  # noqa: S608 -- names and paths are quoted
-    if rows.tail.num_rows or not parts:
-        parts.append(f'SELECT {columns} FROM "_tail_{view}"')  # noqa: S608 -- as above
+    by_schema: dict[Schema | None, list[Path]] = {}
+    for ref in rows.segments:
+        by_schema.setdefault(rows.older.get(ref.path), []).append(ref.path)
+    for schema, paths in by_schema.items():
+        there = set(rows.arrow.names) if schema is None else set(_arrow(schema, kind).names)
+        columns = [
+            name if plain in there else _instead(snapshot, kind, name)
+            for plain, name in zip(rows.arrow.names, names, strict=True)
+        ]
+        listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+        parts.append(f"SELECT {', '.join(columns)} FROM read_parquet([{listed}], hive_partitioning = false)")  # noqa: S608 -- names and paths are quoted
+        if kind == "quarantine" and len(snapshot.replayed):
+            parts[-1] += f' WHERE c__lsn NOT IN (SELECT lsn FROM "_replayed_{snapshot.name}")'  # noqa: S608 -- as above
+    # The tail stands first: it has the present types, which older segments are widened to.
+    if rows.tail.num_rows or not parts or rows.older:
+        parts.insert(0, f'SELECT {", ".join(names)} FROM "_tail_{view}"')  # noqa: S608 -- as above
     return " UNION ALL ".join(parts)
+
+
+def _arrow(schema: Schema, kind: RowKind) -> pa.Schema:
+    return schema.arrow if kind == "rows" else schema.quarantine
+
+
+def _instead(snapshot: Snapshot, kind: RowKind, name: str) -> str:
+    """What a column has in segments that are older than it."""
+    if kind == "quarantine":
+        return f"NULL AS {name}"
+    return f'(SELECT {name} FROM "_added_{snapshot.name}") AS {name}'  # noqa: S608 -- names are quoted
 
 
 def _quoted(name: str) -> str:

@@ -31,7 +31,7 @@ def list_sources(disk: Disk, data: DataDir, stream: TextIO) -> None:
         source = data.source(name)
         snapshot = open_snapshot(disk, source)
         size = sum(disk.size(path) for path in (*snapshot.rows.paths, *snapshot.quarantine.paths))
-        size += sum(disk.size(ref.path) for ref in snapshot.keys)
+        size += sum(disk.size(ref.path) for ref in snapshot.others)
         size += sum(file.size for file in snapshot.wal)
         waiting = snapshot.rows.tail.num_rows + snapshot.quarantine.tail.num_rows
         table.add_row(
@@ -49,7 +49,7 @@ def list_files(disk: Disk, source: SourceDir, stream: TextIO) -> None:
     """One line a file, oldest rows first."""
     table = _table("file", "rows", "first LSN", "last LSN", "bytes")
     snapshot = open_snapshot(disk, source)
-    for ref in (*snapshot.rows.segments, *snapshot.quarantine.segments, *snapshot.keys):
+    for ref in (*snapshot.rows.segments, *snapshot.quarantine.segments, *snapshot.others):
         rows = read_facts(ref).rows
         name = str(ref.path.relative_to(source.path))
         table.add_row(name, str(rows), str(ref.name.first_lsn), str(ref.name.last_lsn), str(disk.size(ref.path)))

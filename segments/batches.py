@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from segments.datafile import parse_datafile
 from segments.filenames import Lsn
 from segments.frame import Frame
-from segments.keys import Key, decode_keys
+from segments.keys import Notes, decode_notes
 from segments.schema import Schema
 from segments.wal_reader import WalFile
 
@@ -38,13 +38,16 @@ def quarantine_batches(file: WalFile) -> Iterator[pa.RecordBatch]:
             yield pa.ipc.read_record_batch(pa.py_buffer(frame.quarantine), schema)
 
 
-def above(quarantine: pa.Table, floor: Lsn) -> pa.Table:
-    """The quarantined rows that were not truncated."""
-    if not floor or not quarantine.num_rows:
+def remaining(quarantine: pa.Table, floor: Lsn, replayed: pa.Array) -> pa.Table:
+    """The quarantined rows that were neither truncated nor replayed."""
+    if not quarantine.num_rows or not (floor or len(replayed)):
         return quarantine
-    return quarantine.filter(pc.greater(quarantine["c__lsn"], pa.scalar(floor, pa.uint64())))
+    lsns = quarantine["c__lsn"]
+    gone = pc.or_(pc.less_equal(lsns, pa.scalar(floor, pa.uint64())), pc.is_in(lsns, replayed))
+    return quarantine.filter(pc.invert(gone))
 
 
-def frame_keys(frames: Iterable[Frame]) -> tuple[Key, ...]:
-    """The idempotency keys that the frames carry."""
-    return tuple(key for frame in frames for key in decode_keys(frame.notes))
+def frame_notes(frames: Iterable[Frame]) -> Notes:
+    """What all the frames carry beside their rows."""
+    notes = [decode_notes(frame.notes) for frame in frames]
+    return Notes(tuple(key for one in notes for key in one.keys), tuple(lsn for one in notes for lsn in one.replays))

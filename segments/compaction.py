@@ -1,7 +1,7 @@
 """Sealed WAL files -> segments -> the WAL files deleted, so that a crash anywhere neither loses nor doubles a row.
 
-For each run of files: the segments of quarantined rows and of keys are published first and the rows segment last; the
-rename of the rows segment is the commit point for all three. Only then does applied.json move, and only then do WAL files go. Runs in a process
+For each run of files: the segments of quarantined rows, keys and replays are published first and the rows segment last;
+the rename of the rows segment is the commit point for all. Only then does applied.json move, and only then do WAL files go. Runs in a process
 of its own; at most one for a source, and none without the lock of the data directory.
 """
 
@@ -12,12 +12,12 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from segments.batches import above, declared_schema, frame_keys, quarantine_batches, row_batches
+from segments.batches import declared_schema, frame_notes, quarantine_batches, remaining, row_batches
 from segments.disk import Disk
 from segments.filenames import Lsn, SourceDir, WalName
 from segments.keys import keys_table, oldest_keys_day
 from segments.manifest import Manifest, SegmentRef, read_manifest, remove_leftovers, write_applied
-from segments.segment_file import Span, write_segment
+from segments.segment_file import Span, replays_table, write_segment
 from segments.wal_reader import WalFile, assemble, open_files
 
 RUN_BYTES_MAX = 256 * 1024 * 1024
@@ -86,13 +86,17 @@ def _compact_run(disk: Disk, source: SourceDir, run: list[WalFile], manifest: Ma
         rows = rows.sort_by([(name, "ascending") for name in schema.sorting_key])
     quarantine = pa.Table.from_batches([b for file in run for b in quarantine_batches(file)], schema.quarantine)
     assert rows.num_rows + quarantine.num_rows == last - first + 1
-    quarantine = above(quarantine, manifest.applied.quarantine_floor_lsn)
-    keys = keys_table(frame_keys(frames))
+    notes = frame_notes(frames)
+    # A row replayed by a later run is in the segment, and taken out of what is read by that run's replays.
+    quarantine = remaining(quarantine, manifest.applied.quarantine_floor_lsn, replays_table(notes.replays)["lsn"])
+    keys = keys_table(notes.keys)
     span = Span(day, schema, first, last, quarantine.num_rows, keys.num_rows)
     if quarantine.num_rows:
         write_segment(disk, source, "quarantine", quarantine, span)
     if keys.num_rows:
         write_segment(disk, source, "keys", keys, span)
+    if notes.replays:
+        write_segment(disk, source, "replays", replays_table(notes.replays), span)
     return write_segment(disk, source, "rows", rows, span)
 
 

@@ -8,8 +8,9 @@ from typing import Literal, NewType, Self
 
 Lsn = NewType("Lsn", int)
 RowKind = Literal["rows", "quarantine"]
-Kind = Literal[RowKind, "keys"]
-"""Three directories of segments: good rows, rows that did not fit, and the idempotency keys of both."""
+Kind = Literal[RowKind, "keys", "replays"]
+"""Directories of segments: good rows, rows that did not fit, the idempotency keys of both, and which of the rows that did
+not fit were replayed."""
 
 NAME_MAX = 128
 _SOURCE_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{NAME_MAX - 1}}}")
@@ -119,11 +120,15 @@ class SourceDir:
         return self.path / "applied.json"
 
     @property
+    def altered(self) -> Path:
+        return self.path / "altered.json"
+
+    @property
     def wal(self) -> Path:
         return self.path / "wal"
 
     def kind(self, kind: Kind) -> Path:
-        """`rows/`, `quarantine/` or `keys/`."""
+        """`rows/`, `quarantine/` and so on."""
         return self.path / kind
 
     def day(self, kind: Kind, day: date) -> Path:

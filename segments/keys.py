@@ -42,10 +42,19 @@ class Key:
     last_lsn: int = 0
 
 
-def encode_keys(keys: Iterable[Key]) -> bytes:
-    """The notes of a frame; empty for no keys."""
-    rows = [astuple(key) for key in keys]
-    return orjson.dumps(rows) if rows else b""
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What a frame says beside its rows: the keys of its requests, and the LSNs of quarantined rows that it replays."""
+
+    keys: tuple[Key, ...] = ()
+    replays: tuple[int, ...] = ()
+
+
+def encode_notes(notes: Notes) -> bytes:
+    """The notes of a frame; empty when there are none."""
+    if not notes.keys and not notes.replays:
+        return b""
+    return orjson.dumps({"keys": [astuple(key) for key in notes.keys], "replays": notes.replays})
 
 
 def keys_table(keys: Iterable[Key]) -> pa.Table:
@@ -53,8 +62,12 @@ def keys_table(keys: Iterable[Key]) -> pa.Table:
     return pa.Table.from_pylist([asdict(key) for key in keys], KEYS_SCHEMA)
 
 
-def decode_keys(data: bytes) -> tuple[Key, ...]:
-    return tuple(Key(*row) for row in orjson.loads(data)) if data else ()
+def decode_notes(data: bytes) -> Notes:
+    """Raises ValueError, KeyError or TypeError for bytes that `encode_notes` did not make."""
+    if not data:
+        return Notes()
+    document = orjson.loads(data)
+    return Notes(tuple(Key(*row) for row in document["keys"]), tuple(document["replays"]))
 
 
 def oldest_keys_day(now: datetime) -> date:

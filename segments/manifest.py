@@ -12,7 +12,7 @@ from segments.errors import Corruption
 from segments.filenames import Kind, Lsn, SegmentName, SourceDir, parse_day
 
 _NONE = Lsn(0)
-KINDS: tuple[Kind, ...] = ("rows", "quarantine", "keys")
+KINDS: tuple[Kind, ...] = ("rows", "quarantine", "keys", "replays")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Manifest:
     rows: tuple[SegmentRef, ...]
     quarantine: tuple[SegmentRef, ...]
     keys: tuple[SegmentRef, ...]
+    replays: tuple[SegmentRef, ...]
     leftovers: tuple[Path, ...]
     damage: tuple[Corruption, ...]
     published: Lsn
@@ -49,7 +50,7 @@ def read_manifest(disk: Disk, source: SourceDir) -> Manifest:
     """List the segments; damage is reported, not raised.
 
     In the order that is safe while a compaction goes on: applied.json moves after its segment is there, so it is read
-    before the segments are listed; quarantine and keys are there before their rows file, so those are listed last.
+    before the segments are listed; the others are there before their rows file, so those are listed last.
     """
     damage: list[Corruption] = []
     applied = Applied()
@@ -77,11 +78,11 @@ def read_manifest(disk: Disk, source: SourceDir) -> Manifest:
     leftovers = [path for one in listed.values() for path in one.temporary]
     quarantine_floor = max(applied.floor_lsn, applied.quarantine_floor_lsn)
     quarantine = tuple(ref for ref in listed["quarantine"].refs if quarantine_floor < ref.name.last_lsn <= last)
-    keys = tuple(ref for ref in listed["keys"].refs if ref.name.last_lsn <= last)
-    current = {ref.path for ref in (*rows, *quarantine, *keys)}
+    keys, replays = (tuple(ref for ref in listed[k].refs if ref.name.last_lsn <= last) for k in KINDS[2:])
+    current = {ref.path for ref in (*rows, *quarantine, *keys, *replays)}
     leftovers += [ref.path for one in listed.values() for ref in one.refs if ref.path not in current]
     published = Lsn(max(applied.applied_lsn, last))
-    return Manifest(rows, quarantine, keys, tuple(leftovers), tuple(damage), published, applied)
+    return Manifest(rows, quarantine, keys, replays, tuple(leftovers), tuple(damage), published, applied)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import orjson
 
-from segments.batches import frame_keys
-from segments.datafile import parse_datafile
-from segments.datafile_print import print_schema
+from segments.batches import frame_notes
 from segments.disk import Disk, publish
-from segments.errors import Corruption, SchemaError, UnknownSource
+from segments.errors import Corruption, SchemaError
 from segments.filenames import DataDir, SourceDir
 from segments.frame import BadBytes
 from segments.keys import KeyWindow, oldest_keys_day
 from segments.manifest import KINDS, Applied, read_manifest, remove_leftovers, write_applied
-from segments.schema import Schema
 from segments.segment_file import read_keys
-from segments.source_log import Identity, SourceLog, Start
+from segments.source_files import load_identity, load_schema
+from segments.source_log import SourceLog, Start
 from segments.wal_reader import assemble, open_files
 
 SCHEMA_TEXT_MAX = 1 << 20
@@ -32,18 +30,13 @@ class Recovered:
     torn: tuple[tuple[Path, BadBytes], ...]
 
 
-def create_source(disk: Disk, data: DataDir, name: str, schema: Schema, *, source_id: bytes, now: datetime) -> None:
-    """Make a source's directory, whole and durable under its name when this returns.
+def create_source(disk: Disk, data: DataDir, name: str, text: str, *, source_id: bytes, now: datetime) -> None:
+    """Make a source's directory, whole and durable under its name when this returns. `text` is a valid datafile.
 
     One that is there already, because an earlier call could not sync its name, is taken as it is. Raises SchemaError for
     a schema too large to keep, and OSError.
     """
-    text = print_schema(schema).encode()
-    if len(text) > SCHEMA_TEXT_MAX:
-        raise SchemaError(
-            f"the names and paths of the {len(schema.columns)} columns take {len(text)} bytes; {SCHEMA_TEXT_MAX} is "
-            "the limit, send events with shorter keys"
-        )
+    check_size(text)
     final = data.source(name)
     if disk.exists(final.path):
         disk.sync_dir(data.sources)
@@ -55,10 +48,20 @@ def create_source(disk: Disk, data: DataDir, name: str, schema: Schema, *, sourc
         disk.mkdir(directory)
     identity = {"id": f"t_{source_id.hex()}", "created_at": now.strftime("%Y-%m-%d %H:%M:%S.%f")}
     publish(disk, building.identity, orjson.dumps(identity) + b"\n")
-    publish(disk, building.schema, text)
+    publish(disk, building.schema, text.encode())
     write_applied(disk, building, Applied())
     disk.rename(building.path, final.path)
     disk.sync_dir(data.sources)
+
+
+def check_size(text: str) -> None:
+    """Raises SchemaError when a datafile is too long to keep with every file of its source."""
+    size = len(text.encode())
+    if size > SCHEMA_TEXT_MAX:
+        raise SchemaError(
+            f"the datafile, names and paths of all columns, takes {size} bytes; {SCHEMA_TEXT_MAX} is the limit, "
+            "send events with shorter keys"
+        )
 
 
 def remove_unborn(disk: Disk, data: DataDir) -> None:
@@ -95,25 +98,6 @@ def remove_tree(disk: Disk, path: Path) -> None:
     disk.rmdir(path)
 
 
-def load_identity(disk: Disk, source: SourceDir) -> Identity:
-    """Raises Corruption."""
-    try:
-        document = orjson.loads(disk.read(source.identity))
-        return Identity(bytes.fromhex(document["id"].removeprefix("t_")), document["created_at"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Corruption(f"source.json can't be read: {error}", path=source.identity) from error
-
-
-def load_schema(disk: Disk, source: SourceDir) -> Schema:
-    """Raises UnknownSource, or Corruption when the datafile can't be understood."""
-    try:
-        return parse_datafile(disk.read(source.schema).decode()).schema
-    except FileNotFoundError:
-        raise UnknownSource(f"there is no data source {source.name}") from None
-    except (OSError, UnicodeDecodeError, SchemaError) as error:
-        raise Corruption(f"the schema can't be read: {error}", path=source.schema) from error
-
-
 def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
     """Read back what is known to be on the device and make a writer that continues after it.
 
@@ -142,6 +126,6 @@ def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
                 keys.add(read_keys(disk, ref))
             except Corruption as error:
                 damage.append(error)
-    keys.add(frame_keys(frame for file in log.files for frame in file.frames))
+    keys.add(frame_notes(frame for file in log.files for frame in file.frames).keys)
     start = Start(log.last_lsn, log.epoch + 1, manifest.published, keys, tuple(damage))
     return Recovered(SourceLog(disk, source, identity, schema, start), log.torn)

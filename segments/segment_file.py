@@ -1,20 +1,24 @@
 """One Parquet segment: encoded in memory, checked, published through the seam."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from segments.datafile import parse_datafile
 from segments.datafile_print import print_schema
 from segments.disk import Disk, publish
-from segments.errors import Corruption
+from segments.errors import Corruption, SchemaError
 from segments.filenames import Kind, Lsn, SegmentName, SourceDir
 from segments.keys import Key
 from segments.manifest import SegmentRef
 from segments.schema import Schema
 
+REPLAYS_SCHEMA = pa.schema([pa.field("lsn", pa.uint64())])
 ROW_GROUP_ROWS = 128 * 1024
 
 
@@ -74,6 +78,7 @@ def write_segment(disk: Disk, source: SourceDir, kind: Kind, table: pa.Table, sp
     return ref
 
 
+@lru_cache(maxsize=100_000)
 def read_facts(ref: SegmentRef) -> Facts:
     """The footer of a segment. Raises Corruption when there is none that can be read."""
     try:
@@ -87,10 +92,33 @@ def read_facts(ref: SegmentRef) -> Facts:
         raise Corruption(f"the segment's footer can't be read: {error}", path=ref.path) from error
 
 
+@lru_cache(maxsize=10_000)
+def read_schema(ref: SegmentRef) -> Schema:
+    """The schema under which a segment was written. Raises Corruption."""
+    try:
+        return parse_datafile(pq.read_metadata(ref.path).metadata[b"siltstone.datafile"].decode()).schema
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, SchemaError) as error:
+        raise Corruption(f"the segment's footer can't be read: {error}", path=ref.path) from error
+
+
 def read_keys(disk: Disk, ref: SegmentRef) -> tuple[Key, ...]:
     """The idempotency keys in a segment of keys. Raises Corruption."""
     check_segment(disk, ref)
     return tuple(Key(**row) for row in pq.read_table(pa.BufferReader(disk.read(ref.path))).to_pylist())
+
+
+def read_replays(disk: Disk, refs: Iterable[SegmentRef]) -> pa.Array:
+    """The LSNs of quarantined rows that are good rows by now. Raises Corruption."""
+    tables = []
+    for ref in refs:
+        check_segment(disk, ref)
+        tables.append(pq.read_table(pa.BufferReader(disk.read(ref.path)), schema=REPLAYS_SCHEMA))
+    return pa.concat_tables([*tables, REPLAYS_SCHEMA.empty_table()])["lsn"].combine_chunks()
+
+
+def replays_table(lsns: Sequence[int]) -> pa.Table:
+    """The rows of a segment of replays."""
+    return pa.table({"lsn": pa.array(lsns, pa.uint64())}, REPLAYS_SCHEMA)
 
 
 def _check(data: bytes, ref: SegmentRef) -> None:

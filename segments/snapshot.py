@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from segments.batches import above, quarantine_batches, row_batches
+from segments.alteration import conform_quarantine, conform_rows
+from segments.batches import frame_notes, quarantine_batches, remaining, row_batches
 from segments.disk import Disk
 from segments.errors import Corruption
 from segments.filenames import Lsn, RowKind, SourceDir
 from segments.manifest import Manifest, SegmentRef, read_manifest
-from segments.recovery import load_schema
 from segments.schema import Schema
+from segments.segment_file import read_replays, read_schema
+from segments.source_files import load_altered_lsn, load_schema
 from segments.wal_reader import Log, WalFile, assemble, open_files
 
 ATTEMPTS_MAX = 100
@@ -26,11 +28,15 @@ DAMAGE_SEEN = 3
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of one kind: segments, then what the WAL holds beyond them."""
+    """The rows of one kind: segments, then what the WAL holds beyond them, all to be read as `arrow`.
+
+    `older` has the schema of each segment that was written under another one than the present.
+    """
 
     arrow: pa.Schema
     segments: tuple[SegmentRef, ...]
     tail: pa.Table
+    older: dict[Path, Schema]
 
     @property
     def paths(self) -> list[Path]:
@@ -39,13 +45,18 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that was stored when it was taken. `damage` names what is lost; the rows are all that check."""
+    """Everything that was stored when it was taken. `damage` names what is lost; the rows are all that check.
+
+    The LSNs in `replayed` are of rows in segments of the quarantine that are no longer there. `others` are the segments
+    of keys and replays.
+    """
 
     name: str
     schema: Schema
     rows: Rows
     quarantine: Rows
-    keys: tuple[SegmentRef, ...]
+    replayed: pa.Array
+    others: tuple[SegmentRef, ...]
     wal: tuple[WalFile, ...]
     last_lsn: Lsn
     damage: tuple[Corruption, ...]
@@ -75,17 +86,34 @@ def read_consistently(disk: Disk, source: SourceDir) -> tuple[Log, Manifest]:
 
 def open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
     """Take a snapshot. Raises UnknownSource, or Corruption when the schema itself can't be read."""
+    # The schema is read before its rows and the LSN of its change after it: what is newer is made to fit, or found old.
     schema = load_schema(disk, source)
     log, manifest = read_consistently(disk, source)
-    rows = [batch for file in log.files if file.frames for batch in row_batches(file)]
-    quarantined = [batch for file in log.files if file.frames for batch in quarantine_batches(file)]
-    tail = above(pa.Table.from_batches(quarantined, schema.quarantine), manifest.applied.quarantine_floor_lsn)
+    altered_lsn = load_altered_lsn(disk, source)
+    files = [file for file in log.files if file.frames]
+    rows = [conform_rows(batch, schema) for file in files for batch in row_batches(file)]
+    quarantined = [conform_quarantine(batch, schema) for file in files for batch in quarantine_batches(file)]
+    replays = frame_notes(frame for file in files for frame in file.frames).replays
+    published = read_replays(disk, manifest.replays)
+    replayed = pa.concat_arrays([published, pa.array(replays, pa.uint64())])
+    tail = pa.Table.from_batches(quarantined, schema.quarantine)
+    older = {
+        ref.path: read_schema(ref)
+        for ref in (*manifest.rows, *manifest.quarantine)
+        if ref.name.first_lsn <= altered_lsn
+    }
     return Snapshot(
         source.name,
         schema,
-        Rows(schema.arrow, manifest.rows, pa.Table.from_batches(rows, schema.arrow)),
-        Rows(schema.quarantine, manifest.quarantine, tail),
-        manifest.keys,
+        Rows(schema.arrow, manifest.rows, pa.Table.from_batches(rows, schema.arrow), older),
+        Rows(
+            schema.quarantine,
+            manifest.quarantine,
+            remaining(tail, manifest.applied.quarantine_floor_lsn, replayed),
+            older,
+        ),
+        replayed,
+        (*manifest.keys, *manifest.replays),
         log.files,
         log.last_lsn,
         (*manifest.damage, *log.damage),

@@ -17,10 +17,10 @@ from segments.batches import DATAFILE_KEY
 from segments.datafile_print import print_schema
 from segments.decode import Counts, Decoded, decode_group
 from segments.disk import Disk
-from segments.errors import Corruption, KeyReused, SourceDamaged, WriteFailed
+from segments.errors import Corruption, KeyReused, SchemaChanged, SourceDamaged, WriteFailed
 from segments.filenames import Lsn, SourceDir
 from segments.frame import NONCE_BYTES, FileHeader, Sections
-from segments.keys import Key, KeyWindow, encode_keys
+from segments.keys import Key, KeyWindow, Notes, encode_notes
 from segments.lines import Events
 from segments.quarantine import quarantine_batch
 from segments.schema import Schema
@@ -44,10 +44,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One request in a group: its rows, decoded or not yet, and its idempotency key if it has one."""
+    """One request in a group: its rows, decoded or not yet, and its idempotency key if it has one.
+
+    `replays` are the LSNs of quarantined rows that are these rows, and are there no more once these are.
+    """
 
     body: Events | Decoded
     key: Key | None = None
+    replays: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,9 @@ class Committed:
     def none(cls) -> Self:
         """The answer to a request without rows."""
         return cls(Counts(0, 0), Lsn(0))
+
+
+Outcome = Committed | KeyReused | SchemaChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +97,20 @@ class SourceLog:
         self._day = date.min
         self.source = source
         self.identity = identity
-        self.schema = schema
         self.epoch = start.epoch
         self.published = start.published
         self.appended_lsn = start.last_lsn
         self.durable_lsn = start.last_lsn
         self.keys = start.keys
         self.damage = start.damage
-        self._wal_schema = schema.arrow.with_metadata({DATAFILE_KEY: print_schema(schema).encode()})
+        self.use_schema(schema)
+
+    def use_schema(self, schema: Schema) -> None:
+        """Write under this schema from now on. Only while there is no active file: a file has one schema."""
+        assert self._writer is None
+        self.schema = schema
+        self._arrow = schema.arrow
+        self._wal_schema = self._arrow.with_metadata({DATAFILE_KEY: print_schema(schema).encode()})
 
     @property
     def sealed_lsn(self) -> Lsn:
@@ -113,7 +126,7 @@ class SourceLog:
     def is_synced(self) -> bool:
         return self.durable_lsn == self.appended_lsn
 
-    def commit(self, group: Sequence[Write], now: datetime, *, durably: bool) -> tuple[Committed | KeyReused, ...]:
+    def commit(self, group: Sequence[Write], now: datetime, *, durably: bool) -> tuple[Outcome, ...]:
         """Write one frame with all rows of the group, and sync it if `durably`. `now` is UTC.
 
         A request whose key is remembered adds nothing and gets the first answer again. Raises WriteFailed (nothing
@@ -124,7 +137,7 @@ class SourceLog:
                 f"data source {self.source.name} is damaged and takes no writes: {self.damage[0]}; "
                 f"run: siltstone verify {self.source.name}"
             )
-        fresh, repeats = self._split_repeats(group)
+        fresh, others = self._split(group)
         at = now.astimezone(UTC).replace(tzinfo=None)
         rows = decode_group(self.schema, [write.body for write in fresh], at)
         first = Lsn(self.appended_lsn + 1)
@@ -136,30 +149,36 @@ class SourceLog:
                 bad = [(Lsn(first + position), row) for position, row in rows.bad]
                 quarantine = quarantine_batch(self.schema, bad, at).serialize()
             good = rows.good.serialize() if rows.good.num_rows else b""
-            self._append(rows.count, (good, quarantine, encode_keys(keys)), now)
+            replays = tuple(lsn for write in fresh for lsn in write.replays)
+            self._append(rows.count, (good, quarantine, encode_notes(Notes(tuple(keys), replays))), now)
             self.keys.add(keys)
         if durably:
             self.sync()
         answers = iter(numbered)
-        return tuple(self._repeated(repeat) if repeat else next(answers) for repeat in repeats)
+        return tuple(
+            next(answers) if other is None else self._repeated(other) if isinstance(other, Key) else other
+            for other in others
+        )
 
-    def _split_repeats(self, group: Sequence[Write]) -> tuple[list[Write], list[Key | None]]:
-        """The writes that are new, and for every write of the group the key that it repeats."""
+    def _split(self, group: Sequence[Write]) -> tuple[list[Write], list[Key | SchemaChanged | None]]:
+        """The writes to make, and for every write of the group why it is not among them: the key that it repeats, or
+        that its rows were decoded under another schema."""
         fresh: list[Write] = []
-        repeats: list[Key | None] = []
+        others: list[Key | SchemaChanged | None] = []
         in_group: set[tuple[str, str]] = set()
         for write in group:
             key = write.key
-            repeat = None
-            if key is not None:
-                scoped = (key.scope, key.key)
-                if scoped in in_group or self.keys.knows(key):
-                    repeat = key
-                in_group.add(scoped)
-            repeats.append(repeat)
-            if repeat is None:
+            other: Key | SchemaChanged | None = None
+            if key is not None and ((key.scope, key.key) in in_group or self.keys.knows(key)):
+                other = key
+            elif isinstance(write.body, Decoded) and write.body.good.schema != self._arrow:
+                other = SchemaChanged("the schema has changed since the rows were decoded")
+            else:
                 fresh.append(write)
-        return fresh, repeats
+                if key is not None:
+                    in_group.add((key.scope, key.key))
+            others.append(other)
+        return fresh, others
 
     def _repeated(self, key: Key) -> Committed | KeyReused:
         try:

@@ -9,10 +9,9 @@ from datetime import datetime
 
 from segments.compaction import compact
 from segments.disk import Disk
-from segments.errors import KeyReused
 from segments.filenames import Lsn, RowKind
 from segments.manifest import Applied, read_manifest, remove_leftovers, write_applied
-from segments.source_log import Committed, SourceLog, Write
+from segments.source_log import Outcome, SourceLog, Write
 
 
 def truncate(disk: Disk, log: SourceLog, kind: RowKind, now: datetime) -> None:
@@ -29,9 +28,7 @@ def truncate(disk: Disk, log: SourceLog, kind: RowKind, now: datetime) -> None:
         _raise_floor(disk, log, replace(applied, quarantine_floor_lsn=floor))
 
 
-def replace_rows(
-    disk: Disk, log: SourceLog, group: Sequence[Write], now: datetime
-) -> tuple[Committed | KeyReused, ...]:
+def replace_rows(disk: Disk, log: SourceLog, group: Sequence[Write], now: datetime) -> tuple[Outcome, ...]:
     """Commit the rows of `group` durably, then take away every good row that was there before. As `truncate`.
 
     A crash in between leaves both, and the caller without an answer; doing it again gives what was asked for.

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from segments.batches import frame_keys, quarantine_batches, row_batches
+from segments.batches import frame_notes, quarantine_batches, row_batches
 from segments.disk import Disk
 from segments.errors import StorageError
 from segments.filenames import SourceDir
 from segments.manifest import Manifest, SegmentRef
-from segments.recovery import load_identity, load_schema
 from segments.segment_file import Facts, check_segment, read_facts
 from segments.snapshot import read_consistently
+from segments.source_files import load_identity, load_schema
 from segments.wal_reader import WalFile
 
 
@@ -75,8 +75,8 @@ def _check_payloads(file: WalFile) -> list[str]:
     try:
         count = sum(batch.num_rows for batch in row_batches(file))
         count += sum(batch.num_rows for batch in quarantine_batches(file))
-        frame_keys(file.frames)
-    except (ValueError, OSError) as error:
+        frame_notes(file.frames)
+    except (ValueError, KeyError, TypeError, OSError) as error:
         return [f"the rows of {file.path} can't be decoded: {error}"]
     expected = sum(frame.count for frame in file.frames)
     return [] if count == expected else [f"{file.path} holds {count} rows where its frames say {expected}"]

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from segments.compaction import Compacted, compact
 from segments.datafile import parse_datafile
+from segments.datafile_print import print_schema
 from segments.disk import Disk
 from segments.filenames import DataDir, RowKind, SourceDir
 from segments.keys import Key
@@ -47,7 +48,9 @@ class Stored:
 
     def create(self) -> "Stored":
         DataDir(self.path).sources.mkdir()
-        create_source(self.disk, DataDir(self.path), "events", SCHEMA, source_id=b"0123456789abcdef", now=NOW)
+        create_source(
+            self.disk, DataDir(self.path), "events", print_schema(SCHEMA), source_id=b"0123456789abcdef", now=NOW
+        )
         return self
 
     def open(self, *, now: datetime = NOW) -> SourceLog:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from segments.column_type import parse_type
 from segments.datafile import parse_datafile
+from segments.datafile_print import print_schema
 from segments.decode import Counts, decode, decode_group, value_at
 from segments.errors import BodyRejected
 from segments.filenames import DataDir, Lsn
@@ -213,7 +214,9 @@ def test_a_commit_gives_its_own_time_to_defaults(tmp_path):
     stored = Stored(tmp_path)
     schema = parse_datafile("SCHEMA >\n  id Int8, at DateTime64(3) DEFAULT now64(3)").schema
     DataDir(tmp_path).sources.mkdir()
-    create_source(stored.disk, DataDir(tmp_path), "events", schema, source_id=bytes(16), now=datetime.now(UTC))
+    create_source(
+        stored.disk, DataDir(tmp_path), "events", print_schema(schema), source_id=bytes(16), now=datetime.now(UTC)
+    )
     moment = datetime(2026, 11, 23, 13, 30, 0, 250000, tzinfo=timezone(timedelta(hours=1)))
     commit(stored.open(), b'{"id":1}', now=moment)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from segments.column_type import ColumnType
+from segments.datafile_print import print_schema
 from segments.disk import Disk
 from segments.errors import Corruption, SchemaError, UnknownSource
 from segments.filenames import DataDir
@@ -25,12 +26,12 @@ def test_a_source_is_born_whole_or_not_at_all(tmp_path, fault):
         data.sources.mkdir()
         disk = FaultyDisk(at, fault=fault)
         try:
-            create_source(disk, data, "events", SCHEMA, source_id=ID, now=NOW)
+            create_source(disk, data, "events", print_schema(SCHEMA), source_id=ID, now=NOW)
         except (Died, OSError):
             pass
         if disk.exists(data.source("events").path):
             assert recover(Disk(), data.source("events"), now=NOW).log.schema == SCHEMA
-        create_source(Disk(), data, "events", SCHEMA, source_id=ID, now=NOW)
+        create_source(Disk(), data, "events", print_schema(SCHEMA), source_id=ID, now=NOW)
         assert recover(Disk(), data.source("events"), now=NOW).log.schema == SCHEMA
         remove_unborn(Disk(), data)
         assert Disk().listdir(data.sources) == ["events"]
@@ -66,5 +67,5 @@ def test_a_schema_that_would_not_fit_into_a_wal_file_is_refused(tmp_path):
     data.sources.mkdir()
     columns = tuple(Column(f"c{n}", ColumnType("Int64"), ("k" * 10_000 + str(n),)) for n in range(110))
     with pytest.raises(SchemaError, match="send events with shorter keys"):
-        create_source(Disk(), data, "events", Schema(columns), source_id=ID, now=NOW)
+        create_source(Disk(), data, "events", print_schema(Schema(columns)), source_id=ID, now=NOW)
     assert Disk().listdir(data.sources) == []

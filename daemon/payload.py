@@ -1,0 +1,74 @@
+"""What a request for a data source brings: fields from query, form and multipart, and the rows themselves."""
+
+from dataclasses import dataclass
+from io import BytesIO
+
+import multipart
+
+from daemon.answers import Refused, Request
+
+_ROWS_PARTS = ("csv", "ndjson", "parquet", "file")
+_PARTS_MAX = 32
+FORMATS = ("ndjson", "csv", "parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """`fields` has the first of each name; `rows` is None when the request brings none."""
+
+    fields: dict[str, str]
+    rows: bytes | None
+    file_name: str = ""
+
+    def format(self) -> str:
+        """The format of the rows: as asked for, else by the file's name, else by their looks. Raises Refused."""
+        asked = self.fields.get("format", "").lower()
+        if asked in ("json", "jsonl"):
+            return "ndjson"
+        if asked:
+            if asked not in FORMATS:
+                raise Refused(400, f"format '{asked[:40]}' is not taken; send {', '.join(FORMATS)}")
+            return asked
+        ending = self.file_name.rpartition(".")[2].lower()
+        if ending in FORMATS:
+            return ending
+        return sniff(self.rows or b"")
+
+
+def sniff(rows: bytes) -> str:
+    """The format that the first bytes look like."""
+    if rows.startswith(b"PAR1"):
+        return "parquet"
+    return "ndjson" if rows.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b"") else "csv"
+
+
+def read_payload(request: Request, body: bytes) -> Payload:
+    """Take a whole body apart by its Content-Type. Raises Refused."""
+    fields: dict[str, str] = {}
+    for name, value in (*request.pairs, *request.form(body)):
+        fields.setdefault(name, value)
+    kind, options = multipart.parse_options_header(request.head.headers.get(b"content-type", b"").decode("latin-1"))
+    if kind == "application/x-www-form-urlencoded":
+        return Payload(fields, None)
+    if kind != "multipart/form-data":
+        return Payload(fields, body)
+    rows: bytes | None = None
+    file_name = ""
+    try:
+        parser = multipart.MultipartParser(
+            BytesIO(body),
+            options.get("boundary", ""),
+            content_length=len(body),
+            part_limit=_PARTS_MAX,
+            # The whole body is in memory already, within its own limit.
+            memory_limit=2 * len(body) + 1024,
+            spool_limit=len(body) + 1,
+        )
+        for part in parser:
+            if rows is None and (part.name in _ROWS_PARTS or part.filename):
+                rows, file_name = part.raw, part.filename or ""
+            else:
+                fields.setdefault(part.name, part.value)
+    except (multipart.MultipartError, UnicodeDecodeError, ValueError) as error:
+        raise Refused(400, f"the multipart body can't be read: {error}") from None
+    return Payload(fields, rows, file_name)

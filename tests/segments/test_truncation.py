@@ -1,0 +1,134 @@
+"""Rows that are taken away are gone at one step, whatever happens around it, and nothing else is."""
+
+import pytest
+
+from segments.disk import Disk
+from segments.lines import parse_body
+from segments.source_log import Write
+from segments.truncation import replace_rows, truncate
+from segments.verify import verify_source
+from tests.faults import Died, FaultyDisk
+from tests.stored import NOW, Stored, body, commit, key
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return Stored(tmp_path).create()
+
+
+def healthy(stored):
+    return verify_source(Disk(), stored.source).problems == () and not stored.open().damage
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_all_rows_go_and_lsns_go_on(stored, compacted):
+    log = stored.open()
+    commit(log, body(1, -2, 3))
+    if compacted:
+        stored.compact(log)
+    commit(log, body(4))
+    truncate(stored.disk, log, "rows", NOW)
+
+    assert (stored.ids(), stored.quarantined()) == ([], [])
+    assert not list(stored.source.kind("rows").rglob("*.parquet"))
+    (done,) = commit(log, body(5))
+    assert done.last_lsn == 5
+    assert stored.ids() == [5]
+    assert healthy(stored)
+    assert stored.open().appended_lsn == 5
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_the_quarantine_goes_alone(stored, compacted):
+    log = stored.open()
+    commit(log, body(1, -2))
+    if compacted:
+        stored.compact(log)
+    truncate(stored.disk, log, "quarantine", NOW)
+    commit(log, body(3, -4))
+
+    for _ in range(2):
+        assert stored.ids() == [1, 3]
+        assert [row["c__lsn"] for row in stored.quarantined()] == [4]
+        assert healthy(stored)
+        stored.compact(log)
+
+
+def test_replacing_leaves_the_new_rows_only(stored):
+    log = stored.open()
+    commit(log, body(1, 2))
+    replace_rows(stored.disk, log, [Write(parse_body(body(3, 4)))], NOW)
+
+    assert stored.ids() == [3, 4]
+    assert healthy(stored)
+
+
+def test_keys_are_still_known_after_their_rows_were_taken_away(stored):
+    """A request that was answered and is sent again must not come back as new."""
+    log = stored.open()
+    write = Write(parse_body(body(1)), key("a", body(1)))
+    first = log.commit([write], NOW, durably=True)
+    truncate(stored.disk, log, "rows", NOW)
+
+    assert stored.open().commit([write], NOW, durably=True) == first
+    assert stored.ids() == []
+
+
+def test_replayed_rows_leave_the_quarantine_with_the_commit_that_makes_them_rows(stored):
+    log = stored.open()
+    commit(log, body(1, -2, -3))
+    log.commit([Write(parse_body(body(2)), replays=(2,))], NOW, durably=True)
+
+    for _ in range(3):
+        assert stored.ids() == [1, 2]
+        assert [row["c__lsn"] for row in stored.quarantined()] == [3]
+        assert healthy(stored)
+        log = stored.open()
+        stored.compact(log)
+
+
+def test_rows_replayed_from_a_segment_are_no_longer_read_from_it(stored):
+    log = stored.open()
+    commit(log, body(1, -2, -3))
+    stored.compact(log)
+    log.commit([Write(parse_body(body(2)), replays=(2,))], NOW, durably=True)
+
+    for _ in range(2):
+        snapshot = stored.snapshot()
+        assert snapshot.replayed.to_pylist() == [2]
+        assert stored.ids() == [1, 2]
+        stored.compact(log)
+    assert healthy(stored)
+
+
+@pytest.mark.parametrize("fault", ["die", "fail once"])
+@pytest.mark.parametrize("kind", ["rows", "quarantine"])
+def test_whatever_step_fails_or_is_the_last_all_rows_are_there_or_none(tmp_path, fault, kind):
+    at = 0
+    while True:
+        at += 1
+        stored = Stored(tmp_path / str(at))
+        stored.path.mkdir()
+        stored.create()
+        log = stored.open()
+        commit(log, body(1, -2))
+        stored.compact(log)
+        commit(log, body(3, -4))
+        disk = FaultyDisk(at, fault=fault)
+        assert log._writer is not None
+        log._disk = log._writer._disk = disk
+        try:
+            truncate(disk, log, kind, NOW)
+            is_done = True
+        except (Died, OSError, Exception):  # noqa: BLE001 -- whatever the fault, what is on disk is judged
+            is_done = False
+        assert healthy(stored), (at, disk.operations)
+        good, bad = stored.ids(), [row["c__lsn"] for row in stored.quarantined()]
+        gone: tuple[list[int], list[int]] = ([], []) if kind == "rows" else ([1, 3], [])
+        assert (good, bad) in [gone, *([] if is_done else [([1, 3], [2, 4])])], (at, disk.operations)
+        reopened = stored.open()
+        commit(reopened, body(5))
+        assert stored.ids() == [*good, 5]
+        if len(disk.operations) < at:
+            break
+    assert at > 10
