@@ -1,0 +1,106 @@
+"""The clients of API.md §7 where scripts/clients has put them, and how a test has one of them do something."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemons import TOKEN
+
+ROOT = Path(__file__).parents[3]
+CLIENTS = ROOT / ".clients"
+DRIVERS = Path(__file__).parent / "drivers"
+TIMEOUT_S = 120
+
+# What API.md promises and siltstoned does not serve yet. Strict: who serves one is told to take it out of here.
+NOT_YET = {
+    "alter": "POST /v0/datasources/NAME/alter",
+    "analyze": "POST /v0/analyze",
+    "append": "POST /v0/datasources",
+    "browsers": "preflights and Access-Control-Allow-Origin",
+    "datasources": "GET, truncate and DELETE of /v0/datasources",
+    "delete": "POST /v0/datasources/NAME/delete",
+    "jobs": "POST /v1/datasources/NAME/append and GET /v0/jobs/ID",
+    "limits": "--limit-requests",
+    "sql": "/v0/sql",
+    "tokens": "/v0/tokens",
+    "workspace": "/v0/workspace, /v1/workspace and /v0/regions",
+}
+
+
+def needs(*routes: str) -> pytest.MarkDecorator:
+    """Mark a test as one that fails for now, while one of these is not served."""
+    missing = [NOT_YET[route] for route in routes if route in NOT_YET]
+    return pytest.mark.xfail(bool(missing), reason=f"not served yet: {'; '.join(missing)}")
+
+
+def call(function: str, /, **given: Any) -> tuple[str, dict[str, Any]]:
+    """One call for `drive`: a function of the driver and its arguments."""
+    return function, given
+
+
+def drive(driver: str, url: str, *calls: tuple[str, dict[str, Any]], token: str = TOKEN) -> list[Any]:
+    """Have a client make these calls, one after the other in one process.
+
+    Returns what the driver made of each: its result, or `{"raised": type, "message": text}` of the client's exception,
+    with "status" where that has one.
+    """
+    with tempfile.NamedTemporaryFile("w") as asked:
+        json.dump({"url": url, "token": token, "calls": calls}, asked)
+        asked.flush()
+        if driver.endswith(".mjs"):
+            # A module read from standard input finds its packages from the working directory.
+            command = [node(), "--input-type=module", "-"]
+            done = run(command, cwd=CLIENTS / "node", stdin=(DRIVERS / driver).read_text(), DRIVE=asked.name)
+        else:
+            command = [str(installed("python/bin/python")), "-m", f"tests.e2e.clients.drivers.{driver}"]
+            done = run(command, cwd=CLIENTS / "python", PYTHONPATH=str(ROOT), DRIVE=asked.name)
+    print(done.stderr)
+    assert done.returncode == 0, done.stderr
+    answers: list[Any] = json.loads(done.stdout.splitlines()[-1])
+    assert len(answers) == len(calls)
+    return answers
+
+
+def run(command: list[str], *, cwd: Path, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a client with nothing of this machine's configuration; the caller looks at its exit code."""
+    clean = {"PATH": os.environ["PATH"], "HOME": str(cwd), "NO_PROXY": "*"}
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=clean | environment,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def installed(path: str) -> Path:
+    """A file under .clients; the test is skipped when it is not there."""
+    found = CLIENTS / path
+    if not found.exists():
+        pytest.skip(f"{found.relative_to(ROOT)} is not there: run scripts/clients")
+    return found
+
+
+def node() -> str:
+    """The program; the test is skipped when it or the clients written for it are not there."""
+    program = shutil.which("node")
+    if program is None:
+        pytest.skip("node is not installed: install nodejs and npm, then run scripts/clients")
+    installed("node/siltstone.stamp")
+    return program
+
+
+def on_path(program: str, package: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed: apt-get install {package}")
+    return found
