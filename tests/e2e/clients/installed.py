@@ -33,6 +33,19 @@ NOT_YET = {
 }
 
 
+def _installed(group: str, reason: str = "run scripts/clients first") -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not (CLIENTS / group / "siltstone.stamp").exists(), reason=reason)
+
+
+# Marks of the tests that drive what may not be installed; they skip before a daemon is started.
+PYTHON = _installed("python")
+TB = _installed("tb")
+TB_CLASSIC = _installed("tb-classic")
+NODE = _installed("node", "install nodejs and npm, then run scripts/clients")
+CHROMIUM = pytest.mark.skipif(shutil.which("chromium") is None, reason="install chromium first")
+CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="install curl first")
+
+
 def needs(*routes: str) -> pytest.MarkDecorator:
     """Mark a test as one that fails for now, while one of these is not served."""
     missing = [NOT_YET[route] for route in routes if route in NOT_YET]
@@ -55,10 +68,10 @@ def drive(driver: str, url: str, *calls: tuple[str, dict[str, Any]], token: str 
         asked.flush()
         if driver.endswith(".mjs"):
             # A module read from standard input finds its packages from the working directory.
-            command = [node(), "--input-type=module", "-"]
+            command = ["node", "--input-type=module", "-"]
             done = run(command, cwd=CLIENTS / "node", stdin=(DRIVERS / driver).read_text(), DRIVE=asked.name)
         else:
-            command = [str(installed("python/bin/python")), "-m", f"tests.e2e.clients.drivers.{driver}"]
+            command = [str(CLIENTS / "python/bin/python"), "-m", f"tests.e2e.clients.drivers.{driver}"]
             done = run(command, cwd=CLIENTS / "python", PYTHONPATH=str(ROOT), DRIVE=asked.name)
     print(done.stderr)
     assert done.returncode == 0, done.stderr
@@ -69,38 +82,14 @@ def drive(driver: str, url: str, *calls: tuple[str, dict[str, Any]], token: str 
 
 def run(command: list[str], *, cwd: Path, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a client with nothing of this machine's configuration; the caller looks at its exit code."""
-    clean = {"PATH": os.environ["PATH"], "HOME": str(cwd), "NO_PROXY": "*"}
+    clean = {"PATH": os.environ["PATH"], "HOME": str(cwd), "LC_ALL": "C.UTF-8", "NO_PROXY": "*"}
     return subprocess.run(
         command,
         cwd=cwd,
         env=clean | environment,
         input=stdin,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=TIMEOUT_S,
         check=False,
     )
-
-
-def installed(path: str) -> Path:
-    """A file under .clients; the test is skipped when it is not there."""
-    found = CLIENTS / path
-    if not found.exists():
-        pytest.skip(f"{found.relative_to(ROOT)} is not there: run scripts/clients")
-    return found
-
-
-def node() -> str:
-    """The program; the test is skipped when it or the clients written for it are not there."""
-    program = shutil.which("node")
-    if program is None:
-        pytest.skip("node is not installed: install nodejs and npm, then run scripts/clients")
-    installed("node/siltstone.stamp")
-    return program
-
-
-def on_path(program: str, package: str) -> str:
-    found = shutil.which(program)
-    if found is None:
-        pytest.skip(f"{program} is not installed: apt-get install {package}")
-    return found

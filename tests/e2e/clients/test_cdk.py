@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from tests.daemons import query
-from tests.e2e.clients.installed import call, drive, needs
+from tests.e2e.clients.installed import PYTHON, call, drive, needs
 
+pytestmark = PYTHON
 cdk = functools.partial(drive, "call_cdk")
 
 

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from tests.daemons import TOKEN, query
-from tests.e2e.clients.installed import needs, on_path, run
+from tests.e2e.clients.installed import CURL, needs, run
 
+pytestmark = CURL
 BEARER = ["-H", f"Authorization: Bearer {TOKEN}"]
 
 
@@ -18,7 +19,7 @@ def curl(tmp_path):
 
     def run_curl(*arguments: str, stdin: str = ""):
         marked = ["-w", "\n%{http_code}"]
-        done = run([on_path("curl", "curl"), "-sS", *marked, *arguments], cwd=tmp_path, stdin=stdin)
+        done = run(["curl", "-sS", *marked, *arguments], cwd=tmp_path, stdin=stdin)
         assert done.returncode == 0, done.stderr
         body, _, status = done.stdout.rpartition("\n")
         return int(status), body, done.stderr

@@ -1,15 +1,18 @@
 """@tinybirdco/flock.js (npm) in a real browser: a page of one origin sends events to a daemon of another."""
 
 import json
-import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.daemons import TOKEN, query
-from tests.e2e.clients.installed import installed, needs, on_path, run
+from tests.e2e.clients.installed import CHROMIUM, CLIENTS, NODE, needs, run
 from tests.http_client import Client
+
+pytestmark = [NODE, CHROMIUM]
+
+SCRIPT = CLIENTS / "node/node_modules/@tinybirdco/flock.js/dist/index.js"
 
 # What it is for is a visitor's browser, so the browser does not say that a program drives it.
 FLAGS = [
@@ -19,8 +22,10 @@ FLAGS = [
     "--disable-quic",
     "--no-first-run",
     "--disable-component-update",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--disable-blink-features=AutomationControlled",
 ]
-FLAGS += ["--disable-background-networking", "--disable-sync", "--disable-blink-features=AutomationControlled"]
 
 # The page shows how each request of the script ended; 0 is a request that the browser stopped.
 PAGE = """<!doctype html><title>Shop</title><pre id="ended"></pre>
@@ -43,9 +48,7 @@ Tinybird.trackEvent("add_to_cart", { product: "ünï", email: "a@example.com", p
 @pytest.fixture
 def browse(tmp_path):
     """Serve a page with the script, have Chromium visit it, and return what the page showed then."""
-    pages: dict[str, bytes] = {
-        "/flock.js": installed("node/node_modules/@tinybirdco/flock.js/dist/index.js").read_bytes()
-    }
+    pages: dict[str, bytes] = {"/flock.js": SCRIPT.read_bytes()}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -64,13 +67,9 @@ def browse(tmp_path):
         page = PAGE.replace("HOST", url).replace("TOKEN", token).replace("DATASOURCE", datasource)
         pages["/shop"] = page.encode()
         shop = f"http://localhost:{server.server_address[1]}/shop?from=a#b"
-        command = [on_path("chromium", "chromium"), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}"]
+        command = ["chromium", *FLAGS, f"--user-data-dir={tmp_path / 'profile'}"]
         # Time passes for the page as fast as it can, but not while a request of it is under way.
-        done = run(
-            [*command, "--virtual-time-budget=10000", "--dump-dom", shop],
-            cwd=tmp_path,
-            LANG=os.environ.get("LANG", "C"),
-        )
+        done = run([*command, "--virtual-time-budget=10000", "--dump-dom", shop], cwd=tmp_path)
         print(done.stdout)
         ended = done.stdout.partition('<pre id="ended">')[2].partition("</pre>")[0]
         return [json.loads(line) for line in ended.replace("&quot;", '"').splitlines()]

@@ -3,8 +3,9 @@
 import functools
 
 from tests.daemons import query
-from tests.e2e.clients.installed import call, drive
+from tests.e2e.clients.installed import NODE, call, drive
 
+pytestmark = NODE
 mockingbird = functools.partial(drive, "call_mockingbird.mjs")
 NUMBERS = {"n": {"type": "number.int"}, "s": {"type": "mockingbird.pick", "params": [{"values": ["a", "ü"]}]}}
 

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.daemons import TOKEN, query
-from tests.e2e.clients.installed import installed, run
+from tests.e2e.clients.installed import CLIENTS, PYTHON, run
 
+pytestmark = PYTHON
 TESTS = """
 import pytest
 
@@ -23,7 +24,7 @@ def report(tmp_path, daemon):
         (tmp_path / "test_some.py").write_text(tests)
         settings = {"TINYBIRD_URL": daemon.url, "TINYBIRD_DATASOURCE": "tests", "TINYBIRD_TOKEN": TOKEN} | environment
         command = [
-            str(installed("python/bin/python")),
+            str(CLIENTS / "python/bin/python"),
             "-m",
             "pytest",
             "--report-to-tinybird",

@@ -3,8 +3,9 @@
 import functools
 
 from tests.daemons import query
-from tests.e2e.clients.installed import call, drive, needs
+from tests.e2e.clients.installed import PYTHON, call, drive, needs
 
+pytestmark = PYTHON
 sdk = functools.partial(drive, "call_python_sdk")
 ROWS = [{"n": n} for n in range(5)]
 

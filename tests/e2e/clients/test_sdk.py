@@ -5,12 +5,17 @@ import functools
 import pytest
 
 from tests.daemons import query
-from tests.e2e.clients.installed import call, drive, needs
+from tests.e2e.clients.installed import NODE, PYTHON, call, drive, needs
 
 ROWS = [{"n": n, "s": f"ünï {n}"} for n in range(3)]
 
 
-@pytest.fixture(params=["call_sdk", "call_typescript_sdk.mjs"], ids=["python", "typescript"])
+@pytest.fixture(
+    params=[
+        pytest.param("call_sdk", marks=PYTHON, id="python"),
+        pytest.param("call_typescript_sdk.mjs", marks=NODE, id="typescript"),
+    ]
+)
 def sdk(request):
     return functools.partial(drive, request.param)
 

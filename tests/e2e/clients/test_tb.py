@@ -7,7 +7,9 @@ import re
 import pytest
 
 from tests.daemons import TOKEN, query
-from tests.e2e.clients.installed import installed, needs, run
+from tests.e2e.clients.installed import CLIENTS, TB, needs, run
+
+pytestmark = TB
 
 
 @pytest.fixture
@@ -15,7 +17,7 @@ def tb(tmp_path, daemon):
     """Run tb in `tmp_path`; returns its exit code and all that it said."""
 
     def run_tb(*arguments: str, token: str = TOKEN, output: str = "human"):
-        command = [str(installed("tb/bin/tb")), "--cloud", "--host", daemon.url, "--token", token, "--output", output]
+        command = [str(CLIENTS / "tb/bin/tb"), "--cloud", "--host", daemon.url, "--token", token, "--output", output]
         done = run([*command, *arguments], cwd=tmp_path, TB_VERSION_WARNING="0", TB_CLI_TELEMETRY_OPTOUT="1")
         print(done.stdout, done.stderr)
         return done.returncode, done.stdout + done.stderr

@@ -5,7 +5,9 @@ import csv
 import pytest
 
 from tests.daemons import TOKEN, query
-from tests.e2e.clients.installed import installed, needs, run
+from tests.e2e.clients.installed import CLIENTS, TB_CLASSIC, needs, run
+
+pytestmark = TB_CLASSIC
 
 
 @pytest.fixture
@@ -15,7 +17,7 @@ def tb(tmp_path, daemon):
     def run_tb(*arguments: str, token: str = TOKEN):
         options = ["--host", daemon.url, "--token", token]
         done = run(
-            [str(installed("tb-classic/bin/tb")), *options, *arguments],
+            [str(CLIENTS / "tb-classic/bin/tb"), *options, *arguments],
             cwd=tmp_path,
             TB_VERSION_WARNING="0",
             TB_CLI_TELEMETRY_OPTOUT="1",

@@ -5,8 +5,9 @@ import functools
 import pytest
 
 from tests.daemons import query
-from tests.e2e.clients.installed import call, drive, needs
+from tests.e2e.clients.installed import PYTHON, call, drive, needs
 
+pytestmark = PYTHON
 verdin = functools.partial(drive, "call_verdin")
 ROWS = [{"n": n, "s": f"ünï {n}"} for n in range(3)]
 

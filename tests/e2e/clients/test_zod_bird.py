@@ -3,8 +3,9 @@
 import functools
 
 from tests.daemons import query
-from tests.e2e.clients.installed import call, drive, needs
+from tests.e2e.clients.installed import NODE, call, drive, needs
 
+pytestmark = NODE
 zod_bird = functools.partial(drive, "call_zod_bird.mjs")
 EVENTS = [{"id": "a", "time": 1}, {"id": "ü", "time": 2, "content": "two\nlines"}]
 
