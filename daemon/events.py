@@ -39,8 +39,8 @@ _CELL_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """What the query string and the headers ask for, checked."""
+class Call:
+    """What a request with rows asks for, checked. `is_document`: the body is one JSON document."""
 
     name: str
     wait: bool
@@ -61,7 +61,7 @@ class EventsApi:
         """Take the body in, commit its rows, say how many. Raises Refused and what `daemon.routes` has in its table."""
         name = await self._sources.resolve(request.query.get("name", ""))
         call = _check(request, name)
-        self._authorise(call.name, request.token)
+        self.authorise(call.name, request.token)
         self._limit(request, call.name)
         actor = self._sources.peek(call.name)
         if actor is not None and actor.is_full:
@@ -69,10 +69,11 @@ class EventsApi:
         with self._intake.budget.reserved() as reservation:
             body = await self._intake.read(request, reservation)
             key = None if call.key is None else await _key(request.token, call.key, body)
-            done = await self._store(call, body, key, reservation)
+            done = await self.store(call, body, key, reservation)
         return _accepted(call, done)
 
-    def _authorise(self, name: str, token: Token) -> None:
+    def authorise(self, name: str, token: Token) -> None:
+        """Raises Refused when the token may not append to the data source, or make it where it must be made."""
         if not token.may_append(name):
             raise Refused(
                 403,
@@ -100,8 +101,11 @@ class EventsApi:
             request.fields += refusal.fields
             raise
 
-    async def _store(self, call: _Call, body: bytes, key: Key | None, reservation: Reservation) -> Committed:
-        """Commit the body's rows, if it has any. A large body is decoded in a thread."""
+    async def store(self, call: Call, body: bytes, key: Key | None, reservation: Reservation) -> Committed:
+        """Commit the body's rows, if it has any. A large body is decoded in a thread.
+
+        Raises Refused and what `daemon.routes` has in its table.
+        """
         parse = parse_document if call.is_document else parse_body
         events: Events | None = None
         if len(body) <= INLINE_BYTES_MAX:
@@ -171,7 +175,7 @@ class EventsApi:
         return await self._sources.create(name, print_schema(await trio.to_thread.run_sync(infer_schema)))
 
 
-def _check(request: Request, name: str) -> _Call:
+def _check(request: Request, name: str) -> Call:
     problem = name_problem(name)
     if problem is not None:
         shown = f" '{name[:40]}'" if name else ""
@@ -191,7 +195,7 @@ def _check(request: Request, name: str) -> _Call:
         if not _PROOF.fullmatch(proof):
             raise Refused(400, "x-vercel-verify has 1 to 256 characters: letters, digits, '-' and '_'")
         request.fields += ((b"x-vercel-verify", proof.encode()),)
-    return _Call(name, wait, text_format == "json", None if key is None else key.decode("latin-1"))
+    return Call(name, wait, text_format == "json", None if key is None else key.decode("latin-1"))
 
 
 async def _key(token: Token, key: str, body: bytes) -> Key:
@@ -220,7 +224,7 @@ def _check_rows(rows: int, schema: Schema) -> None:
         )
 
 
-def _accepted(call: _Call, done: Committed) -> Answer:
+def _accepted(call: Call, done: Committed) -> Answer:
     counts = b'"successful_rows": %d, "quarantined_rows": %d' % (done.counts.successful, done.counts.quarantined)
     if call.wait:
         return Answer(200, b'{%b, "lsn": %d}' % (counts, done.last_lsn))

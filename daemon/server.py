@@ -9,17 +9,12 @@ import orjson
 import structlog
 import trio
 
-from daemon.admission import Budget, Watch
+from daemon.admission import Watch
 from daemon.compactor import Compactor
 from daemon.config import Config
-from daemon.events import EventsApi
-from daemon.intake import Intake
-from daemon.rate_limit import RateLimits
-from daemon.router import Router
+from daemon.route_table import build_router
 from daemon.routes import Routes
-from daemon.service import build_router
 from daemon.sources import Sources
-from daemon.token_routes import TokensApi
 from daemon.tokens import Tokens, open_tokens
 from segments.disk import Disk, publish
 from segments.errors import DataDirLocked, UnsupportedFormat
@@ -58,7 +53,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         async with trio.open_nursery() as actors:
             sources = Sources(owned.disk, owned.data, config, actors)
             async with trio.open_nursery() as background:
-                routes = Routes(_router(config, sources, owned), owned.tokens, watch)
+                routes = Routes(build_router(config, owned.disk, sources, owned.tokens), owned.tokens, watch)
                 compactor = Compactor(
                     sources, interval_s=config.compact_interval_s, lock_descriptor=owned.lock_descriptor
                 )
@@ -80,12 +75,6 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 sources.close()
                 background.cancel_scope.cancel()
         _log.info("stopped")
-
-
-def _router(config: Config, sources: Sources, owned: _Owned) -> Router:
-    intake = Intake(Budget(config.memory_bytes), bytes_max=config.max_body_bytes)
-    limits = RateLimits(requests=config.limit_requests, bytes_=config.limit_bytes)
-    return build_router(EventsApi(sources, intake, limits), TokensApi(owned.tokens, intake))
 
 
 async def _listen(config: Config) -> list[trio.SocketListener]:

@@ -1,11 +1,12 @@
-"""The routes that are about the service itself, and the table of all routes."""
+"""The routes that are about the service itself: what it is, and the little that clients ask before they work."""
+
+import uuid
+from importlib.metadata import version
 
 import orjson
 
 from daemon.answers import Answer, Request, json_answer
-from daemon.events import EventsApi
-from daemon.router import Route, Router
-from daemon.token_routes import TokensApi
+from daemon.tokens import Tokens
 
 _FRONT_PAGE = orjson.dumps(
     {
@@ -15,31 +16,44 @@ _FRONT_PAGE = orjson.dumps(
         "health": "GET /health",
     }
 )
+_NAME = "siltstone"
+_EMAIL = "siltstone@localhost"
 
 
-async def front_page(_: Request) -> Answer:
-    """`GET /`: what this is, in short."""
-    return Answer(200, _FRONT_PAGE)
+class ServiceApi:
+    """Handlers; one for the daemon. There is one workspace, and nobody in it: who has a token is let in."""
 
+    def __init__(self, tokens: Tokens) -> None:
+        # The first token is made with the data directory and outlives changes of its text.
+        self._id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"siltstone:{tokens.all[0].id}"))
 
-async def health(_: Request) -> Answer:
-    """`GET /health`."""
-    return json_answer({"status": "ok"})
+    async def front_page(self, _: Request) -> Answer:
+        """`GET /`: what this is, in short."""
+        return Answer(200, _FRONT_PAGE)
 
+    async def health(self, _: Request) -> Answer:
+        """`GET /health`."""
+        return json_answer({"status": "ok"})
 
-def build_router(events: EventsApi, tokens: TokensApi) -> Router:
-    """Every route of the daemon."""
-    return Router(
-        [
-            Route("GET", "/", front_page, is_open=True),
-            Route("GET", "/health", health, is_open=True),
-            Route("GET", "/v0/health", health, is_open=True),
-            Route("POST", "/v0/events", events.post),
-            Route("GET", "/v0/tokens", tokens.list),
-            Route("POST", "/v0/tokens", tokens.create),
-            Route("GET", "/v0/tokens/{}", tokens.show),
-            Route("PUT", "/v0/tokens/{}", tokens.update),
-            Route("DELETE", "/v0/tokens/{}", tokens.delete),
-            Route("POST", "/v0/tokens/{}/refresh", tokens.refresh),
-        ]
-    )
+    async def version(self, _: Request) -> Answer:
+        """`GET /version`."""
+        return json_answer({"version": version("siltstone")})
+
+    async def workspace(self, _: Request) -> Answer:
+        """`GET /v0/workspace` and `/v1/workspace`: these keys and no others, which an SDK takes as arguments."""
+        return json_answer(
+            {"id": self._id, "name": _NAME, "user_id": self._id, "user_email": _EMAIL, "scope": "admin", "main": None}
+        )
+
+    async def workspaces(self, _: Request) -> Answer:
+        """`GET /v1/user/workspaces`."""
+        workspace = {"id": self._id, "name": _NAME, "role": "admin", "plan": "free", "main": None, "organization": None}
+        return json_answer({"id": self._id, "email": _EMAIL, "workspaces": [workspace], "organization_id": None})
+
+    async def regions(self, _: Request) -> Answer:
+        """`GET /v0/regions`: this machine is the only one."""
+        return json_answer({"regions": []})
+
+    async def pipes(self, _: Request) -> Answer:
+        """`GET /v0/pipes`: there are none."""
+        return json_answer({"pipes": []})

@@ -1,10 +1,11 @@
 """Source name -> running actor. Opens a source on first use, makes it when it is new, restarts it when it failed."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeVar
 
 import structlog
 import trio
@@ -16,7 +17,9 @@ from segments.errors import Corruption, SchemaError, UnknownSource
 from segments.filenames import SOURCE_ID, DataDir, SourceDir, name_problem
 from segments.recovery import create_source, recover, remove_tree, rename_source, unname_source
 from segments.source_files import load_identity
+from segments.source_log import SourceLog
 
+T = TypeVar("T")
 _log = structlog.get_logger("sources")
 
 
@@ -77,6 +80,17 @@ class Sources:
             with suppress(Corruption):
                 ids[load_identity(self._disk, self._data.source(name)).text] = name
         return ids
+
+    def directory(self, name: str) -> SourceDir:
+        return self._data.source(name)
+
+    async def perform(self, name: str, work: Callable[[SourceLog], T]) -> T:
+        """Have `work` done on a source's log while no compaction works on it. Raises StorageError, OSError."""
+        while True:
+            actor = await self.get(name)
+            async with self.hold(name):
+                if self._open.get(name) is actor:
+                    return await actor.perform(work)
 
     def peek(self, name: str) -> Ingest | None:
         """The actor if it is running."""

@@ -53,6 +53,10 @@ class Token:
     def may_append(self, source: str) -> bool:
         return self.may_create or f"DATASOURCES:APPEND:{source}" in self.scopes
 
+    @property
+    def may_append_something(self) -> bool:
+        return self.may_create or any(scope.startswith("DATASOURCES:APPEND:") for scope in self.scopes)
+
     def may_read(self, source: str) -> bool:
         return self.is_admin or f"DATASOURCES:READ:{source}" in self.scopes
 

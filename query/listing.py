@@ -10,9 +10,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from segments.disk import Disk
+from segments.errors import StorageError
 from segments.filenames import DataDir, SourceDir, name_problem
+from segments.inventory import take_stock
 from segments.segment_file import read_facts
-from segments.snapshot import Rows, open_snapshot
+from segments.snapshot import open_snapshot
 
 _PLAIN_WIDTH = 200
 
@@ -28,20 +30,13 @@ def list_sources(disk: Disk, data: DataDir, stream: TextIO) -> None:
     """One line a source."""
     table = _table("name", "rows", "quarantined", "in WAL", "segments", "bytes")
     for name in source_names(disk, data):
-        source = data.source(name)
-        snapshot = open_snapshot(disk, source)
-        size = sum(disk.size(path) for path in (*snapshot.rows.paths, *snapshot.quarantine.paths))
-        size += sum(disk.size(ref.path) for ref in snapshot.others)
-        size += sum(file.size for file in snapshot.wal)
-        waiting = snapshot.rows.tail.num_rows + snapshot.quarantine.tail.num_rows
-        table.add_row(
-            name,
-            str(_count(snapshot.rows)),
-            str(_count(snapshot.quarantine)),
-            str(waiting),
-            str(len(snapshot.rows.segments)),
-            str(size),
-        )
+        try:
+            stock = take_stock(disk, data.source(name))
+        except StorageError as error:
+            table.add_row(name, f"damaged: {error}")
+            continue
+        counts = (stock.rows, stock.quarantined_rows, stock.wal_rows, stock.segments, stock.bytes)
+        table.add_row(name, *map(str, counts))
     _print(table, stream)
 
 
@@ -71,11 +66,6 @@ def progress_of(paths: tuple[str, ...], stream: TextIO) -> Iterator[Callable[[in
     with Progress(*columns, console=Console(file=stream)) as progress:
         task = progress.add_task("appending", total=total)
         yield lambda done: progress.update(task, completed=done)
-
-
-def _count(rows: Rows) -> int:
-    in_wal: int = rows.tail.num_rows
-    return sum(read_facts(ref).rows for ref in rows.segments) + in_wal
 
 
 def _table(*names: str) -> Table:

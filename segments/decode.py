@@ -11,6 +11,7 @@ import pyarrow as pa
 from segments.columns import fit_column
 from segments.lines import Events, exact, has_float, has_huge_float, may_hold_huge_integers
 from segments.schema import Column, Path, Schema
+from segments.unknown_keys import UnknownKeys, note, unknown_keys
 
 _MISSING = "Strict type checking failed. Object does not have column '{}', you should send a value or recreate the table with a Nullable column type."
 _NOT_AN_OBJECT: dict[str, Any] = {}
@@ -29,11 +30,12 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`count` events: the good ones as a batch, in order, and the bad ones."""
+    """`count` events: the good ones as a batch, in order, the bad ones, and the keys that no column took."""
 
     good: pa.RecordBatch
     bad: tuple[BadRow, ...]
     count: int
+    unknown: UnknownKeys
 
 
 def decode(schema: Schema, events: Events, now: datetime) -> Decoded:
@@ -58,15 +60,16 @@ def decode(schema: Schema, events: Events, now: datetime) -> Decoded:
                 message = _MISSING.format(column.name) if values[index] is None else reason
                 reasons.setdefault(index, []).append((column.name, message))
     count = len(events)
+    unknown = unknown_keys(schema, events.objects)
     if not reasons:
-        return Decoded(pa.RecordBatch.from_arrays(arrays, schema=schema.arrow), (), count)
+        return Decoded(pa.RecordBatch.from_arrays(arrays, schema=schema.arrow), (), count, unknown)
     bad = tuple(
         BadRow(index, events.raws[index], events.objects[index] is not None, tuple(reasons[index]))
         for index in sorted(reasons)
     )
     keep = pa.array([index for index in range(count) if index not in reasons], pa.int64())
     good = pa.RecordBatch.from_arrays([array.take(keep) for array in arrays], schema=schema.arrow)
-    return Decoded(good, bad, count)
+    return Decoded(good, bad, count, unknown)
 
 
 class _Rows:
@@ -133,7 +136,8 @@ def value_at(path: Path, row: dict[str, Any], missing: object = None) -> Any:
 def decode_body(schema: Schema, parts: Iterable[Events], now: datetime) -> Decoded:
     """Fit a body into the schema, a part at a time. Raises what `parts` raises, such as BodyRejected."""
     group = decode_group(schema, [decode(schema, events, now) for events in parts], now)
-    return Decoded(group.good, tuple(replace(row, index=position) for position, row in group.bad), group.count)
+    bad = tuple(replace(row, index=position) for position, row in group.bad)
+    return Decoded(group.good, bad, group.count, group.unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,7 @@ class Group:
     bad: tuple[tuple[int, BadRow], ...]
     count: int
     counts: tuple[Counts, ...]
+    unknown: UnknownKeys
 
 
 def decode_group(schema: Schema, bodies: Sequence[Events | Decoded], now: datetime) -> Group:
@@ -186,9 +191,12 @@ def decode_group(schema: Schema, bodies: Sequence[Events | Decoded], now: dateti
     decode_waiting()
     bad_rows: list[tuple[int, BadRow]] = []
     total = 0
+    unknown: UnknownKeys = {}
     for part in parts:
+        for path, seen in part.unknown.items():
+            note(unknown, path, seen)
         bad_rows += [(total + row.index, row) for row in part.bad]
         total += part.count
     batches = [part.good for part in parts] or [pa.RecordBatch.from_pylist([], schema=schema.arrow)]
     good = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
-    return Group(good, tuple(bad_rows), total, tuple(counts))
+    return Group(good, tuple(bad_rows), total, tuple(counts), unknown)

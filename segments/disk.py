@@ -8,6 +8,7 @@ import fcntl
 import mmap
 import os
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from segments.errors import DataDirLocked
@@ -79,6 +80,10 @@ class Disk:
 
     def size(self, path: Path) -> int:
         return path.stat().st_size
+
+    def modified_at(self, path: Path) -> datetime:
+        """When the file, or the entries of the directory, changed last; UTC."""
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
     def listdir(self, path: Path) -> list[str]:
         """Names in the directory, sorted."""

@@ -138,6 +138,14 @@ def _array_type(seen: _Seen) -> ColumnType | None:
     return ColumnType("Array", element=replace(element, nullable=seen.element.null))
 
 
+def guess_type(value: Any) -> ColumnType:
+    """The type of a column that holds this value, which is not null."""
+    seen = _Seen()
+    _look(seen, value)
+    kind = ColumnType("String") if "object" in seen.kinds else _type_of(seen)
+    return replace(kind or ColumnType("String"), nullable=True)
+
+
 class _Columns:
     """Names columns in order of first appearance, without two alike."""
 

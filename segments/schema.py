@@ -1,6 +1,8 @@
 """Declared columns: types, where in an event a value is found, and the Arrow schemas of both kinds of row."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 
@@ -29,18 +31,40 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownKeys:
+    """The keys that columns take their values from, as a tree: below a key that is taken whole stands None."""
+
+    tree: dict[str, Any]
+    top: frozenset[str]
+    has_nested: bool
+    takes_all: bool
+
+
+@dataclass(frozen=True)
 class Schema:
     """The columns of a source in order, and the names of the columns its segments are sorted by."""
 
     columns: tuple[Column, ...]
     sorting_key: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def arrow(self) -> pa.Schema:
         """The schema of good rows."""
         return pa.schema([pa.field(c.name, c.type.arrow, nullable=c.type.nullable) for c in self.columns])
 
-    @property
+    @cached_property
+    def known_keys(self) -> KnownKeys:
+        tree: dict[str, Any] = {}
+        for path in sorted((column.path for column in self.columns if column.path), key=len):
+            node: dict[str, Any] | None = tree
+            for key in path[:-1]:
+                node = None if node is None else node.setdefault(key, {})
+            if node is not None:
+                node[path[-1]] = None
+        has_nested = any(below is not None for below in tree.values())
+        return KnownKeys(tree, frozenset(tree), has_nested, any(not column.path for column in self.columns))
+
+    @cached_property
     def quarantine(self) -> pa.Schema:
         """The schema of quarantined rows, and `c__lsn`, by which a row is replayed exactly once."""
         texts = pa.list_(pa.string())

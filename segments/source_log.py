@@ -24,6 +24,7 @@ from segments.keys import Key, KeyWindow, Notes, encode_notes
 from segments.lines import Events
 from segments.quarantine import quarantine_batch
 from segments.schema import Schema
+from segments.unknown_keys import UnknownKeys, note
 from segments.wal_writer import WalWriter
 
 SEAL_BYTES = 64 * 1024 * 1024
@@ -109,6 +110,7 @@ class SourceLog:
         """Write under this schema from now on. Only while there is no active file: a file has one schema."""
         assert self._writer is None
         self.schema = schema
+        self.unknown: UnknownKeys = {}
         self._arrow = schema.arrow
         self._wal_schema = self._arrow.with_metadata({DATAFILE_KEY: print_schema(schema).encode()})
 
@@ -152,6 +154,8 @@ class SourceLog:
             replays = tuple(lsn for write in fresh for lsn in write.replays)
             self._append(rows.count, (good, quarantine, encode_notes(Notes(tuple(keys), replays))), now)
             self.keys.add(keys)
+            for path, seen in rows.unknown.items():
+                note(self.unknown, path, seen)
         if durably:
             self.sync()
         answers = iter(numbered)

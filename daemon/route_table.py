@@ -1,0 +1,65 @@
+"""Every route of the daemon, and what serves it."""
+
+from daemon.administration import AdministrationApi
+from daemon.admission import Budget
+from daemon.analysis import AnalysisApi
+from daemon.config import Config
+from daemon.datasources import DatasourcesApi
+from daemon.events import EventsApi
+from daemon.imports import ImportsApi
+from daemon.intake import Intake
+from daemon.jobs import Jobs
+from daemon.rate_limit import RateLimits
+from daemon.router import Route, Router
+from daemon.service import ServiceApi
+from daemon.sources import Sources
+from daemon.token_routes import TokensApi
+from daemon.tokens import Tokens
+from segments.disk import Disk
+
+
+def build_router(config: Config, disk: Disk, sources: Sources, tokens: Tokens) -> Router:
+    """The handlers, each with what it needs, and their routes."""
+    intake = Intake(Budget(config.memory_bytes), bytes_max=config.max_body_bytes)
+    events = EventsApi(sources, intake, RateLimits(requests=config.limit_requests, bytes_=config.limit_bytes))
+    token_api = TokensApi(tokens, intake)
+    shown = DatasourcesApi(disk, sources)
+    administration = AdministrationApi(disk, sources, tokens, intake, shown)
+    jobs = Jobs()
+    imports = ImportsApi(disk, sources, events, intake, shown, administration, jobs)
+    service = ServiceApi(tokens)
+    source = "/v0/datasources/{}"
+    return Router(
+        [
+            Route("POST", "/v0/events", events.post),
+            Route("GET", "/", service.front_page, is_open=True),
+            Route("GET", "/health", service.health, is_open=True),
+            Route("GET", "/v0/health", service.health, is_open=True),
+            Route("GET", "/version", service.version, is_open=True),
+            Route("GET", "/v0/workspace", service.workspace),
+            Route("GET", "/v1/workspace", service.workspace),
+            Route("GET", "/v0/user/workspaces", service.workspaces),
+            Route("GET", "/v1/user/workspaces", service.workspaces),
+            Route("GET", "/v0/regions", service.regions),
+            Route("GET", "/v0/pipes", service.pipes),
+            Route("GET", "/v0/tokens", token_api.list),
+            Route("POST", "/v0/tokens", token_api.create),
+            Route("GET", "/v0/tokens/{}", token_api.show),
+            Route("PUT", "/v0/tokens/{}", token_api.update),
+            Route("DELETE", "/v0/tokens/{}", token_api.delete),
+            Route("POST", "/v0/tokens/{}/refresh", token_api.refresh),
+            Route("GET", "/v0/datasources", shown.list),
+            Route("POST", "/v0/datasources", imports.post),
+            Route("GET", source, shown.show),
+            Route("PUT", source, administration.rename),
+            Route("DELETE", source, administration.delete),
+            Route("GET", f"{source}/watermark", shown.watermark),
+            Route("POST", f"{source}/alter", administration.alter),
+            Route("POST", f"{source}/truncate", administration.truncate),
+            Route("POST", "/v1/datasources/{}/append", imports.append_as_job),
+            Route("POST", "/v1/datasources/{}/replace", imports.replace_as_job),
+            Route("GET", "/v0/jobs", jobs.list),
+            Route("GET", "/v0/jobs/{}", jobs.show),
+            Route("POST", "/v0/analyze", AnalysisApi(intake).analyze),
+        ]
+    )

@@ -1,0 +1,50 @@
+"""How much a source holds, from file names and footers, without reading a row."""
+
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from segments.disk import Disk
+from segments.filenames import Lsn, SourceDir
+from segments.segment_file import read_facts
+from segments.snapshot import Rows, Snapshot, open_snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """Counts of rows; `bytes` of all files; `last_lsn` of the newest row."""
+
+    rows: int
+    quarantined_rows: int
+    wal_rows: int
+    segments: int
+    bytes: int
+    last_lsn: Lsn
+
+
+def take_stock(disk: Disk, source: SourceDir) -> Stock:
+    """Count what is there now. Raises UnknownSource or Corruption."""
+    snapshot = open_snapshot(disk, source)
+    refs = (*snapshot.rows.segments, *snapshot.quarantine.segments, *snapshot.others)
+    return Stock(
+        _count(snapshot.rows),
+        _count(snapshot.quarantine) - _replayed_from_segments(snapshot),
+        snapshot.rows.tail.num_rows + snapshot.quarantine.tail.num_rows,
+        len(snapshot.rows.segments),
+        sum(disk.size(ref.path) for ref in refs) + sum(file.size for file in snapshot.wal),
+        snapshot.last_lsn,
+    )
+
+
+def _count(rows: Rows) -> int:
+    in_wal: int = rows.tail.num_rows
+    return sum(read_facts(ref).rows for ref in rows.segments) + in_wal
+
+
+def _replayed_from_segments(snapshot: Snapshot) -> int:
+    """Replayed rows that a segment of the quarantine still holds."""
+    if not len(snapshot.replayed):
+        return 0
+    lsns = [pq.read_table(ref.path, columns=["c__lsn"])["c__lsn"] for ref in snapshot.quarantine.segments]
+    return sum(pc.sum(pc.is_in(one, snapshot.replayed)).as_py() or 0 for one in lsns)
