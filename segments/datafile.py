@@ -43,7 +43,7 @@ _KNOWN = ", ".join(sorted({*_ONCE, "TOKEN", *_WITHOUT_EFFECT, *(f"{prefix}..." f
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BLOCK = re.compile(r"[ \t]*>")
 _BLANKS = re.compile(r"[ \t\r]*")
-_VALUE = re.compile(r"\"([^\"\n]*)\"|'([^'\n]*)'|((?:(?![ \t]#)[^\n\"'])+)")
+_VALUE = re.compile(r"\"([^\"\n]*)\"|'([^'\n]*)'|([^\s\"'#](?:(?![ \t]#)[^\n])*)")
 _TOKEN_NAME = re.compile(r"\"([^\"\n]*)\"|'([^'\n]*)'|([^\s\"'#]+)")
 _NOTHING_ELSE = re.compile(r"[ \t\r]*(?:#[^\n]*)?\n?\Z")
 _SORTING_NAME = re.compile(r"`([^`]*)`|([A-Za-z_][A-Za-z0-9_]*)")
@@ -97,7 +97,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
         self._file = Scanner(text)
-        self._warnings: list[str] = []
+        self._warnings: dict[int, str] = {}
 
     def parse(self) -> Datafile:
         try:
@@ -125,7 +125,7 @@ class _Parser:
             self._engine(first["ENGINE"])
         key = self._sorting_key(first["ENGINE_SORTING_KEY"], columns) if "ENGINE_SORTING_KEY" in first else ()
         description = self._description(first["DESCRIPTION"]) if "DESCRIPTION" in first else ""
-        return Datafile(description, tuple(tokens), Schema(columns, key), tuple(self._warnings), tuple(commands))
+        return Datafile(description, tuple(tokens), Schema(columns, key), self._warned(), tuple(commands))
 
     def _split(self) -> Iterator[_Found]:
         start = 0
@@ -174,15 +174,19 @@ class _Parser:
     def _line(self, found: _Found) -> int:
         return self._text.count("\n", 0, found.start) + 1
 
-    def _warn(self, found: _Found, message: str) -> None:
-        self._warnings.append(f"line {self._line(found)}: {message}")
+    def _warn(self, found: _Found, message: str, *, at: int) -> None:
+        self._warnings[at] = f"line {self._line(found)}: {message}"
+
+    def _warned(self) -> tuple[str, ...]:
+        """In the order of the file."""
+        return tuple(text for _, text in sorted(self._warnings.items()))
 
     def _warn_without_effect(self, found: _Found) -> None:
         name = found.command.name
         reason = _CONNECTORS if name.startswith(_CONNECTOR_PREFIXES) else _WITHOUT_EFFECT.get(name)
         if reason is None:
             raise self._file.fail(f"'{name[:60]}' is not a command; known are {_KNOWN}", at=found.start)
-        self._warn(found, f"{name} is kept in the file and has no effect: {reason}.")
+        self._warn(found, f"{name} is kept in the file and has no effect: {reason}.", at=found.start)
 
     def _block(self, found: _Found) -> Scanner:
         scanner = Scanner(self._text, found.value, found.end)
@@ -234,7 +238,9 @@ class _Parser:
         value = self._value(found, "an engine, such as MergeTree")
         engine = self._text[value.at : value.end].strip()
         if engine != "MergeTree":
-            self._warn(found, f"ENGINE {engine} is kept in the file and works as MergeTree does: {_MERGES}.")
+            self._warn(
+                found, f"ENGINE {engine} is kept in the file and works as MergeTree does: {_MERGES}.", at=found.start
+            )
 
     def _sorting_key(self, found: _Found, columns: tuple[Column, ...]) -> tuple[str, ...]:
         value = self._value(found, "column names")
@@ -248,7 +254,9 @@ class _Parser:
                 raise value.fail("expected the name of a column", at=start)
             elif not _NO_SORTING_KEY.fullmatch(text):
                 self._warn(
-                    found, f"{text} is kept in the file and has no effect: rows are sorted by columns, not expressions."
+                    found,
+                    f"{text} is kept in the file and has no effect: rows are sorted by columns, not expressions.",
+                    at=start,
                 )
         return tuple(key)
 

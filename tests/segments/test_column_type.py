@@ -1,5 +1,8 @@
 """The spelling of column types, and the Arrow types that hold them."""
 
+import re
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -7,6 +10,8 @@ from hypothesis import given
 from segments.column_type import DEPTH_MAX, parse_type
 from segments.errors import SchemaError
 from tests.strategies import type_texts
+
+FORMAT = Path(__file__).parent.parent.parent / "segments" / "FORMAT.md"
 
 
 @given(type_texts)
@@ -56,6 +61,15 @@ def test_other_spellings_are_printed_in_one_way(text, spelled):
 )
 def test_arrow_types(text, arrow):
     assert parse_type(text).arrow == arrow
+
+
+def test_the_table_in_format_md_is_true():
+    rows = re.findall(r"^\| (`.*`) \| (`.*`) \|$", FORMAT.read_text().split("## Types")[1], re.MULTILINE)
+    pairs = [pair for types, arrows in rows for pair in zip(types.split("` `"), arrows.split("` `"), strict=True)]
+
+    assert len(pairs) == 30
+    for text, arrow in pairs:
+        assert str(parse_type(text.strip("`")).arrow) == arrow.strip("`")
 
 
 @pytest.mark.parametrize(

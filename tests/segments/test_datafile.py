@@ -272,6 +272,7 @@ def refused(text: str, place: str, reason: str) -> None:
     ("command", "warning"),
     [
         ("ENGINE ReplacingMergeTree", "ENGINE ReplacingMergeTree is kept in the file and works as MergeTree does"),
+        ("ENGINE ReplicatedMergeTree('/a', 'b')", "ENGINE ReplicatedMergeTree('/a', 'b') is kept in the file"),
         ("ENGINE_SETTINGS index_granularity=8192", "ENGINE_SETTINGS is kept in the file and has no effect"),
         ("INDEXES >\n  INDEX i a TYPE minmax GRANULARITY 1", "INDEXES is kept in the file"),
         ("KAFKA_TOPIC flights", "KAFKA_TOPIC is kept in the file and has no effect: rows come in over HTTP only"),
@@ -295,6 +296,14 @@ def test_what_has_no_effect_is_kept_and_named(command, warning):
     assert datafile.warnings[0].startswith(f"line 3: {warning}")
     assert datafile.warnings[0].endswith(".")
     assert print_datafile(datafile) == text
+
+
+def test_warnings_come_in_the_order_of_the_file():
+    text = "VERSION 1\nENGINE Null\nTAGS a\nENGINE_SORTING_KEY f(a), g(a)\nSCHEMA >\n  a Int8\nBACKFILL skip\n"
+
+    assert [warning.split(" is ")[0] for warning in parse_datafile(text).warnings] == [
+        "line 1: VERSION", "line 2: ENGINE Null", "line 3: TAGS", "line 4: f(a)", "line 4: g(a)", "line 7: BACKFILL",
+    ]  # fmt: skip
 
 
 def test_smaller_freedoms_of_the_grammar():
