@@ -66,6 +66,12 @@ def check(kind: ColumnType, texts: list[str], path: Any) -> None:
 @example(parse_type("Map(String, String)"), ['{"a":1.10}'])
 @example(parse_type("Map(UUID, Int8)"), ['{"A0EEBC999C0B4EF8BB6D6BB9BD380A11":1}'])
 @example(parse_type("Float32"), ["0.1", "0.123456789", "16777217", "1073741888", "1073741900", "1e39", "-0.0"])
+@example(parse_type("Float32"), ["0.123456789"])
+@example(parse_type("FixedString(2)"), ['"éa"'])
+@example(
+    parse_type("Map(UUID, Int8)"),
+    [f'{{"{"A" * 8}-AAAA-AAAA-AAAA-{"a" * 12}":1,"{"a" * 8}-aaaa-aaaa-aaaa-{"a" * 12}":2}}'],
+)
 @example(parse_type("Decimal(5, 2)"), ["1.10", "1.100", "1.111", "1000", '"-1.5"', '"1e1"', "1e2"])
 @example(parse_type("Date"), ['"0000-01-01"', '"0001-01-01"'])
 @example(parse_type("DateTime64(3)"), ['"0000-01-01 00:00:00"'])

@@ -99,6 +99,14 @@ def unlike(old: Schema, new: Schema) -> list[Column]:
     return [added for added in new.columns if added.name.lower() not in names]
 
 
+def test_blank_lines_and_comments_around_the_schema_stay():
+    before, after = "# head\n\nVERSION 1\n  \n", "\n\n# tail\nTAGS a\n\n"
+    datafile = parse_datafile(f"{before}Schema >  \n\n  a Int8, -- the first\n\n  b Int8\n{after}")
+    changed = with_schema(datafile, Schema((column("c Int8"),)))
+
+    assert print_datafile(changed) == f"{before}SCHEMA >\n    `c` Int8 `json:$.c`\n{after}"
+
+
 def test_a_schema_without_the_sorting_key_of_the_file_is_refused():
     datafile = parse_datafile("SCHEMA >\n  a Int8, b Int8\nENGINE_SORTING_KEY a")
 
