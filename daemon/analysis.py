@@ -8,6 +8,7 @@ from daemon.answers import Answer, Refused, Request, json_answer
 from daemon.intake import Intake
 from daemon.payload import read_payload
 from daemon.tabular import csv_to_events, parquet_to_events
+from segments.datafile_print import print_column
 from segments.decode import value_at
 from segments.infer import infer
 from segments.lines import Events, parse_body
@@ -50,8 +51,8 @@ def _analyze(rows: bytes, text_format: str) -> dict[str, Any]:
         }
         for column in schema.columns
     ]
-    lines = [f"{column.name} {column.type} `json:{_path(column)}`" for column in schema.columns]
-    return {"analysis": {"columns": columns, "schema": ", ".join(lines)}, "preview": _preview(events, schema)}
+    lines = ", ".join(map(print_column, schema.columns))
+    return {"analysis": {"columns": columns, "schema": lines}, "preview": _preview(events, schema)}
 
 
 def _path(column: Column) -> str:

@@ -120,7 +120,8 @@ def test_its_queue_appends_in_batches(daemon):
 
 @needs("datasources")
 def test_listing_and_emptying_data_sources(daemon):
-    daemon.post(b'{"n":1,"s":"x"}\n{"n":"bad"}')
+    daemon.post(b'{"n":1,"s":"x"}')
+    daemon.post(b'{"n":"bad"}')
     before, one, _, after, missing = verdin(
         daemon.url,
         call("ls"),
