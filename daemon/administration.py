@@ -11,12 +11,14 @@ from daemon.datasources import DatasourcesApi
 from daemon.intake import Intake
 from daemon.payload import Payload, read_payload
 from daemon.sources import Sources
+from daemon.sql_routes import SqlApi
 from daemon.tokens import Token, Tokens
 from segments.alteration import alter, plan_alteration
 from segments.datafile import Datafile, parse_datafile
 from segments.datafile_print import print_column, print_datafile, with_schema
 from segments.disk import Disk
 from segments.filenames import RowKind, name_problem
+from segments.replaying import replay
 from segments.schema import Schema
 from segments.source_files import load_datafile
 from segments.truncation import truncate
@@ -27,12 +29,15 @@ _TRUE = ("true", "True", "1")
 class AdministrationApi:
     """Handlers that change data sources as wholes; one for the daemon."""
 
-    def __init__(self, disk: Disk, sources: Sources, tokens: Tokens, intake: Intake, shown: DatasourcesApi) -> None:
+    def __init__(
+        self, disk: Disk, sources: Sources, tokens: Tokens, intake: Intake, shown: DatasourcesApi, sql: SqlApi
+    ) -> None:
         self._disk = disk
         self._sources = sources
         self._tokens = tokens
         self._intake = intake
         self._shown = shown
+        self._sql = sql
 
     async def create(self, token: Token, name: str, text: str) -> dict[str, Any]:
         """A new data source from a datafile's text. Raises Refused, SchemaError, OSError."""
@@ -75,6 +80,15 @@ class AdministrationApi:
         await self._sources.perform(known, partial(truncate, self._disk, kind=kind, now=datetime.now(UTC)))
         return json_answer({"ok": True})
 
+    async def delete_rows(self, request: Request, name: str) -> Answer:
+        """`POST /v0/datasources/NAME/delete`: SDKs have it; rows here are never rewritten one by one."""
+        await self._droppable(request, name)
+        raise Refused(
+            400,
+            "rows can't be deleted by a condition here; truncate takes all of a data source away, and "
+            "POST /v0/datasources?mode=replace puts other rows in their place",
+        )
+
     async def rename(self, request: Request, name: str) -> Answer:
         """`PUT /v0/datasources/NAME?name=NEW`. The id stays; scopes of tokens follow no name."""
         known = await self._known(request, name)
@@ -94,20 +108,32 @@ class AdministrationApi:
         await self._sources.drop(known)
         return Answer(204, b"", ())
 
+    async def replay(self, request: Request, name: str) -> Answer:
+        """`POST /v0/datasources/NAME/replay?where=SQL`: quarantined rows that fit by now become good rows."""
+        known = await self._sources.resolve(name)
+        if not request.token.may_append(known):
+            raise Refused(403, f"this token may not append to '{name[:80]}'; it needs DATASOURCES:APPEND:NAME")
+        self._existing(request, known)
+        where = request.query.get("where", "")
+        lsns = await self._sql.lsns(known, where) if where else None
+        done = await self._sources.perform(known, partial(replay, self._disk, lsns=lsns, now=datetime.now(UTC)))
+        return json_answer({"successful_rows": done.successful, "remaining_rows": done.remaining})
+
     async def _known(self, request: Request, name: str) -> str:
         if not request.token.may_create:
             raise Refused(403, "this token may not change data sources; it needs DATASOURCES:CREATE")
-        return self._existing(await self._sources.resolve(name))
+        return self._existing(request, await self._sources.resolve(name))
 
     async def _droppable(self, request: Request, name: str) -> str:
         known = await self._sources.resolve(name)
         if not request.token.may_drop(known):
             raise Refused(403, f"this token may not take rows away from '{name[:80]}'; it needs DATASOURCES:DROP:NAME")
-        return self._existing(known)
+        return self._existing(request, known)
 
-    def _existing(self, name: str) -> str:
+    def _existing(self, request: Request, name: str) -> str:
         if not self._sources.exists(name):
             raise Refused(404, f"there is no data source '{name[:80]}'")
+        request.source = name
         return name
 
 

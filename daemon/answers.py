@@ -1,6 +1,7 @@
 """What a handler gives back: an answer, or a refusal with one sentence that says what to do."""
 
 from dataclasses import dataclass, field
+from time import time
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -43,7 +44,8 @@ def json_answer(value: Any, status: int = 200) -> Answer:
 class Request:
     """One request as a handler gets it: who sends it, what for, and the connection its body is still on.
 
-    `query` has the first of repeated parameters. `fields` go into the answer, whatever becomes of the request.
+    `query` has the first of repeated parameters. `fields` go into the answer, whatever becomes of the request. From
+    `event` on stands what the request log says of it.
     """
 
     connection: HttpConnection
@@ -52,6 +54,12 @@ class Request:
     query: dict[str, str] = field(default_factory=dict)
     token: Token = NOBODY
     fields: Fields = field(default=())
+    event: str = ""
+    source: str = ""
+    rows: int = 0
+    quarantined: int = 0
+    size: int = 0
+    started: float = field(default_factory=time)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

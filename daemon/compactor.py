@@ -1,6 +1,6 @@
 """When to compact, and the child process that does it.
 
-In a thread, building segments made the event loop 16-29 ms late at p99; in a process 0.3-3.8 ms (DESIGN §4). The child
+In a thread, building segments made the event loop 16-29 ms late at p99; in a process 0.3-3.8 ms. The child
 holds the lock of the data directory through an inherited descriptor and dies when its standard input closes, so a
 killed daemon's child can't meet the next daemon.
 """

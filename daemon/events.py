@@ -61,6 +61,7 @@ class EventsApi:
         """Take the body in, commit its rows, say how many. Raises Refused and what `daemon.routes` has in its table."""
         name = await self._sources.resolve(request.query.get("name", ""))
         call = _check(request, name)
+        request.source = call.name
         self.authorise(call.name, request.token)
         self._limit(request, call.name)
         actor = self._sources.peek(call.name)
@@ -69,7 +70,9 @@ class EventsApi:
         with self._intake.budget.reserved() as reservation:
             body = await self._intake.read(request, reservation)
             key = None if call.key is None else await _key(request.token, call.key, body)
+            request.size = len(body)
             done = await self.store(call, body, key, reservation)
+        request.rows, request.quarantined = done.counts.successful, done.counts.quarantined
         return _accepted(call, done)
 
     def authorise(self, name: str, token: Token) -> None:

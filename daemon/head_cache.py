@@ -1,4 +1,4 @@
-"""Heads that h11 has parsed or serialised before, by their exact bytes (DESIGN §5).
+"""Heads that h11 has parsed or serialised before, by their exact bytes.
 
 h11 is the only parser of HTTP here, and most of what a small request costs. The same head bytes always mean the same
 head, so what h11 made of them the first time is kept. Only a head whose body is framed by Content-Length, on a

@@ -106,6 +106,7 @@ class ImportsApi:
         problem = name_problem(name)
         if problem is not None:
             raise Refused(400, f"the data source's name '{name[:40]}' {problem}; send it as ?name=NAME")
+        request.source = name
         self._events.authorise(name, request.token)
         exists = self._sources.exists(name)
         if mode != "create" and not exists:
@@ -117,6 +118,7 @@ class ImportsApi:
         schema = await self._schema(name) if exists else None
         rows = await trio.to_thread.run_sync(_as_events, work, schema)
         reservation.hold(len(work.rows) + len(rows))
+        request.size = len(work.rows)
         if mode == "replace":
             if not request.token.may_drop(name):
                 raise Refused(403, f"this token may not take rows away from '{name}'; it needs DATASOURCES:DROP:{name}")

@@ -10,28 +10,36 @@ from daemon.imports import ImportsApi
 from daemon.intake import Intake
 from daemon.jobs import Jobs
 from daemon.rate_limit import RateLimits
+from daemon.request_log import RequestLog
 from daemon.router import Route, Router
 from daemon.service import ServiceApi
 from daemon.sources import Sources
+from daemon.sql import SqlWorker
+from daemon.sql_routes import SqlApi
 from daemon.token_routes import TokensApi
 from daemon.tokens import Tokens
 from segments.disk import Disk
 
 
-def build_router(config: Config, disk: Disk, sources: Sources, tokens: Tokens) -> Router:
+def build_router(
+    config: Config, disk: Disk, sources: Sources, tokens: Tokens, worker: SqlWorker, log: RequestLog
+) -> Router:
     """The handlers, each with what it needs, and their routes."""
     intake = Intake(Budget(config.memory_bytes), bytes_max=config.max_body_bytes)
     events = EventsApi(sources, intake, RateLimits(requests=config.limit_requests, bytes_=config.limit_bytes))
     token_api = TokensApi(tokens, intake)
     shown = DatasourcesApi(disk, sources)
-    administration = AdministrationApi(disk, sources, tokens, intake, shown)
+    sql = SqlApi(worker, sources, intake, log)
+    administration = AdministrationApi(disk, sources, tokens, intake, shown, sql)
     jobs = Jobs()
     imports = ImportsApi(disk, sources, events, intake, shown, administration, jobs)
     service = ServiceApi(tokens)
     source = "/v0/datasources/{}"
     return Router(
         [
-            Route("POST", "/v0/events", events.post),
+            Route("POST", "/v0/events", events.post, event="append-hfi"),
+            Route("GET", "/v0/sql", sql.get),
+            Route("POST", "/v0/sql", sql.post),
             Route("GET", "/", service.front_page, is_open=True),
             Route("GET", "/health", service.health, is_open=True),
             Route("GET", "/v0/health", service.health, is_open=True),
@@ -49,15 +57,17 @@ def build_router(config: Config, disk: Disk, sources: Sources, tokens: Tokens) -
             Route("DELETE", "/v0/tokens/{}", token_api.delete),
             Route("POST", "/v0/tokens/{}/refresh", token_api.refresh),
             Route("GET", "/v0/datasources", shown.list),
-            Route("POST", "/v0/datasources", imports.post),
+            Route("POST", "/v0/datasources", imports.post, event="append"),
             Route("GET", source, shown.show),
-            Route("PUT", source, administration.rename),
-            Route("DELETE", source, administration.delete),
+            Route("PUT", source, administration.rename, event="rename"),
+            Route("DELETE", source, administration.delete, event="delete"),
             Route("GET", f"{source}/watermark", shown.watermark),
-            Route("POST", f"{source}/alter", administration.alter),
-            Route("POST", f"{source}/truncate", administration.truncate),
-            Route("POST", "/v1/datasources/{}/append", imports.append_as_job),
-            Route("POST", "/v1/datasources/{}/replace", imports.replace_as_job),
+            Route("POST", f"{source}/alter", administration.alter, event="alter"),
+            Route("POST", f"{source}/delete", administration.delete_rows),
+            Route("POST", f"{source}/truncate", administration.truncate, event="truncate"),
+            Route("POST", f"{source}/replay", administration.replay, event="replay"),
+            Route("POST", "/v1/datasources/{}/append", imports.append_as_job, event="append"),
+            Route("POST", "/v1/datasources/{}/replace", imports.replace_as_job, event="replace"),
             Route("GET", "/v0/jobs", jobs.list),
             Route("GET", "/v0/jobs/{}", jobs.show),
             Route("POST", "/v0/analyze", AnalysisApi(intake).analyze),

@@ -12,12 +12,16 @@ Handler = Callable[..., Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`handler` is called with the request and what stood in place of each `{}`. `is_open`: no token is asked for."""
+    """`handler` is called with the request and what stood in place of each `{}`. `is_open`: no token is asked for.
+
+    Requests of a route with an `event` are logged under that name.
+    """
 
     method: str
     template: str
     handler: Handler
     is_open: bool = False
+    event: str = ""
 
 
 class Router:

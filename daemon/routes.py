@@ -15,8 +15,11 @@ from daemon.head_cache import Fields, Head
 from daemon.head_policy import BadRequest
 from daemon.http_connection import Heads, HttpConnection
 from daemon.ingest import ActorClosing, InboxFull
+from daemon.request_log import RequestLog
 from daemon.router import Router
+from daemon.sql import QueryTimedOut, SqlBusy, SqlFailed
 from daemon.tokens import Token, TokenRefused, Tokens
+from query.errors import QueryFailed, ResourceNotFound
 from segments.errors import (
     BodyRejected,
     GroupTooLarge,
@@ -24,6 +27,7 @@ from segments.errors import (
     SchemaError,
     SourceDamaged,
     StorageError,
+    UnknownSource,
     WriteFailed,
 )
 
@@ -50,6 +54,12 @@ _STATUS: dict[type[Exception], tuple[int, str, int | None]] = {
     GroupTooLarge: (413, "", None),
     WriteFailed: (503, "; the rows are not known to be stored, retry with the same Idempotency-Key", 1),
     SourceDamaged: (503, "", 60),
+    ResourceNotFound: (403, "", None),
+    QueryFailed: (400, "", None),
+    QueryTimedOut: (408, "", None),
+    SqlBusy: (503, "", 1),
+    SqlFailed: (500, "", None),
+    UnknownSource: (404, "", None),
     StorageError: (503, "", 60),
     InboxFull: (503, "the data source has as many rows waiting for the disk as it may; retry after the pause", 1),
     OverBudget: (503, "the server holds as many request bodies as it may; retry after the pause", 1),
@@ -61,8 +71,9 @@ _STATUS: dict[type[Exception], tuple[int, str, int | None]] = {
 class Routes:
     """Serves connections, each in its own task."""
 
-    def __init__(self, router: Router, tokens: Tokens, watch: Watch) -> None:
+    def __init__(self, router: Router, tokens: Tokens, watch: Watch, log: RequestLog) -> None:
         self._router = router
+        self._log = log
         self._tokens = tokens
         self._watch = watch
         self._heads = Heads()
@@ -108,15 +119,21 @@ class Routes:
                 await _refuse(connection, Refused(error.status, str(error)), request.fields)
                 return
             except Refused as refused:
-                await connection.drain(head)
-                await _refuse(connection, refused, request.fields)
+                await self._refuse(request, refused)
             except tuple(_STATUS) as error:
-                await connection.drain(head)
-                await _refuse(connection, _refusal(error), request.fields)
+                await self._refuse(request, _refusal(error))
             else:
+                if request.event:
+                    self._log.note(request, answer.status)
                 await connection.drain(head)
                 connection.closing = self._watch.closing
                 await connection.respond(answer.status, (*answer.fields, *request.fields), answer.body)
+
+    async def _refuse(self, request: Request, refused: Refused) -> None:
+        if request.event:
+            self._log.note(request, refused.status, str(refused))
+        await request.connection.drain(request.head)
+        await _refuse(request.connection, refused, request.fields)
 
     async def _answer(self, request: Request) -> Answer:
         head = request.head
@@ -128,6 +145,7 @@ class Routes:
         if not route.is_open:
             request.token = self._authenticate(head, request.query)
             request.connection.keep_head()
+        request.event = route.event
         return await route.handler(request, *arguments)
 
     def _authenticate(self, head: Head, query: dict[str, str]) -> Token:

@@ -12,9 +12,11 @@ import trio
 from daemon.admission import Watch
 from daemon.compactor import Compactor
 from daemon.config import Config
+from daemon.request_log import RequestLog
 from daemon.route_table import build_router
 from daemon.routes import Routes
 from daemon.sources import Sources
+from daemon.sql import SqlConfig, SqlWorker
 from daemon.tokens import Tokens, open_tokens
 from segments.disk import Disk, publish
 from segments.errors import DataDirLocked, UnsupportedFormat
@@ -50,10 +52,12 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         owned = await _own(config)
         listeners = await _listen(config)
         watch = Watch(_connections_max())
-        async with trio.open_nursery() as actors:
+        async with _sql_worker(owned.data) as worker, trio.open_nursery() as actors:
             sources = Sources(owned.disk, owned.data, config, actors)
             async with trio.open_nursery() as background:
-                routes = Routes(build_router(config, owned.disk, sources, owned.tokens), owned.tokens, watch)
+                log = RequestLog()
+                router = build_router(config, owned.disk, sources, owned.tokens, worker, log)
+                routes = Routes(router, owned.tokens, watch, log)
                 compactor = Compactor(
                     sources, interval_s=config.compact_interval_s, lock_descriptor=owned.lock_descriptor
                 )
@@ -75,6 +79,10 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 sources.close()
                 background.cancel_scope.cancel()
         _log.info("stopped")
+
+
+def _sql_worker(data: DataDir) -> SqlWorker:
+    return SqlWorker(SqlConfig(data.path, data.sql))
 
 
 async def _listen(config: Config) -> list[trio.SocketListener]:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from query.admin_cli import alter, create, daemon_options, drop, replay, token
 from segments.disk import Disk
 from segments.errors import StorageError
 from segments.filenames import DataDir, name_problem
@@ -135,10 +136,7 @@ def verify(name: str | None, data: Path) -> None:
 @main.command()
 @click.argument("name")
 @click.argument("paths", nargs=-1, required=True, metavar="FILE...")
-@click.option(
-    "--url", envvar="SILTSTONE_URL", default="http://127.0.0.1:7181", show_default=True, help="Or SILTSTONE_URL."
-)
-@click.option("--token", envvar="SILTSTONE_TOKEN", required=True, help="Better given as SILTSTONE_TOKEN.")
+@daemon_options
 @click.option("--run-id", default="", help="Any text; the same rows under another run id are stored again.")
 def append(name: str, paths: tuple[str, ...], url: str, token: str, run_id: str) -> None:
     """Send NDJSON files (or - for standard input), plain, gzip or zstd, and wait until every row is durable.
@@ -161,3 +159,7 @@ def append(name: str, paths: tuple[str, ...], url: str, token: str, run_id: str)
         f"{done.rows_sent} rows sent: {done.successful_rows} stored, {done.quarantined_rows} quarantined "
         f"({done.batches} batches{retries})"
     )
+
+
+for command in (create, alter, drop, replay, token):
+    main.add_command(command)

@@ -1,113 +1,176 @@
-"""SQL over a consistent snapshot: DuckDB, with each source as a view under its own name."""
+"""SQL over a consistent snapshot: DuckDB, with each source as a view under its own name.
+
+A database lives for one statement, in memory. It holds only what the statement mentions and its sender may read, so
+there is nothing else to be found in it, by whatever name.
+"""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import orjson
 import pyarrow as pa
 
-from query.listing import source_names
-from segments.alteration import added_value
+from query import guard
+from query.catalog import Catalog, Stored, fill
+from query.dialect import macros_sql
+from query.errors import QueryFailed, ResourceNotFound, StatementRefused
+from query.quoting import quoted_name, quoted_text
+from query.statement import Statement, parse_statement
 from segments.disk import Disk
-from segments.errors import Corruption, StorageError
-from segments.filenames import DataDir, RowKind
-from segments.schema import Schema
-from segments.snapshot import Snapshot, open_snapshot
+from segments.errors import Corruption, StorageError, UnknownSource
+from segments.filenames import DataDir
 
-# DuckDB would otherwise fetch an extension from the network in the middle of a query.
-_NO_DOWNLOADS: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MISSING_TABLE = re.compile(r"Table with name (.+?) does not exist!")
+# Arrow has no type for these, so their bytes would come out as DuckDB keeps them.
+_AS_TEXT = {"bit", "bignum", "geometry", "time with time zone", "uhugeint", "variant"}
 
 
-class QueryFailed(StorageError):
-    """DuckDB refused the statement, or failed at it; the text is its own."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one statement may use; None leaves it to DuckDB. Without a directory nothing is moved out of memory."""
+
+    memory_bytes: int | None = None
+    threads: int | None = None
+    spill_directory: Path | None = None
+    spill_bytes: int | None = None
 
 
-_NOTHING = pa.RecordBatchReader.from_batches(pa.schema([]), [])
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What the engine read to find its answer."""
+
+    rows: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Rows to be read once, and the damage found in the sources that were asked."""
+    """Rows to be read once, and the damage found in the sources that were asked. Reading raises QueryFailed."""
 
     reader: pa.RecordBatchReader
     damage: tuple[Corruption, ...]
+    connection: duckdb.DuckDBPyConnection
+    wal_rows: int
+
+    def scanned(self) -> Scanned:
+        """To be asked once all rows are read. What DuckDB answers from the files' footers counts as nothing."""
+        try:
+            profile = orjson.loads(self.connection.get_profiling_information(format="json"))
+        except duckdb.Error:
+            profile = {}
+        rows = profile.get("query", {}).get("total_rows_scanned", 0)
+        size = profile.get("io", {}).get("total_bytes_read", 0)
+        return Scanned(int(rows) + self.wal_rows, int(size))
+
+
+def open_connection(limits: Limits) -> duckdb.DuckDBPyConnection:
+    """An empty database. Nothing is ever fetched from the network, and no Python variable is taken for a table."""
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "allow_community_extensions": False,
+        "allow_persistent_secrets": False,
+        "python_enable_replacements": False,
+        "temp_directory": "" if limits.spill_directory is None else str(limits.spill_directory),
+    }
+    if limits.memory_bytes is not None:
+        config["memory_limit"] = f"{limits.memory_bytes}B"
+    if limits.threads is not None:
+        config["threads"] = limits.threads
+    if limits.spill_bytes is not None:
+        config["max_temp_directory_size"] = f"{limits.spill_bytes}B"
+    connection = duckdb.connect(":memory:", config=config)
+    _execute(connection, "SET TimeZone = 'UTC'")
+    return connection
 
 
 def run_query(disk: Disk, data: DataDir, sql: str) -> Result:
-    """Run one statement over a snapshot of every source that it mentions. Raises QueryFailed."""
-    connection = duckdb.connect(":memory:", config=_NO_DOWNLOADS)
-    damage: list[Corruption] = []
-    for name in _mentioned(sql, source_names(disk, data)):
-        try:
-            snapshot = open_snapshot(disk, data.source(name))
-        except Corruption as error:
-            damage.append(error)
-            continue
-        damage += snapshot.damage
-        _offer(connection, snapshot)
+    """Run one reading statement of a person who may read everything here anyway, files beside the data too.
+
+    Raises QueryFailed, and UnknownSource with the names that there are.
+    """
+    connection = open_connection(Limits(spill_directory=None))
+    statement = parse_statement(connection, sql)
+    if statement.format_name is not None:
+        raise StatementRefused("FORMAT belongs to SQL over HTTP; here it is the option --format")
+    stored = Stored(disk, data)
+    catalog = fill(connection, statement, stored)
+    _execute(connection, macros_sql(statement.functions | statement.table_functions))
     try:
-        found = connection.sql(sql)
-        reader = _NOTHING if found is None else found.to_arrow_reader()
-    except duckdb.Error as error:
-        raise QueryFailed(str(error)) from error
-    return Result(reader, tuple(damage))
+        return _run(connection, statement, catalog)
+    except ResourceNotFound as error:
+        known = ", ".join(stored.names) or "none"
+        raise UnknownSource(f"there is no data source or table '{error.name}'; data sources here: {known}") from error
 
 
-def _mentioned(sql: str, names: Iterable[str]) -> list[str]:
-    """The sources whose names stand in the statement; all of them when none does, as in SHOW TABLES."""
-    names = list(names)
-    words = {word.lower() for word in _WORD.findall(sql)}
-    found = [name for name in names if name.lower() in words or f"{name}_quarantine".lower() in words]
-    return found or names
+def run_confined(connection: duckdb.DuckDBPyConnection, statement: Statement, stored: Stored) -> Result:
+    """Run a statement from the network on a connection that is new; it is locked for good.
+
+    It reads the segments of what it mentions and no other file. Raises ResourceNotFound, and QueryFailed.
+    """
+    guard.check_functions(statement)
+    guard.check_tables(statement, stored.tables)
+    catalog = fill(connection, statement, stored)
+    paths = ", ".join(quoted_text(str(path)) for path in catalog.paths)
+    _execute(
+        connection,
+        macros_sql(statement.functions | statement.table_functions),
+        "SET enable_profiling = 'no_output'",
+        "SET tracked_metrics = ['query.total_rows_scanned', 'io.total_bytes_read']",
+        f"SET allowed_paths = [{paths}]",
+        "SET enable_external_access = false",
+        "SET lock_configuration = true",
+    )
+    return _run(connection, statement, catalog)
 
 
-def _offer(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
-    connection.register(f"_replayed_{snapshot.name}", pa.table({"lsn": snapshot.replayed}))
-    if snapshot.rows.older:
-        added = {column.name: pa.repeat(added_value(column), 1) for column in snapshot.schema.columns}
-        connection.register(f"_added_{snapshot.name}", pa.table(added))
-    kinds: tuple[tuple[RowKind, str], ...] = (("rows", snapshot.name), ("quarantine", f"{snapshot.name}_quarantine"))
-    for kind, view in kinds:
-        connection.register(f"_tail_{view}", snapshot.of(kind).tail)
-        connection.execute(f'CREATE TEMP VIEW "{view}" AS {_select(snapshot, kind, view)}')
+def _run(connection: duckdb.DuckDBPyConnection, statement: Statement, catalog: Catalog) -> Result:
+    try:
+        found = _representable(connection.sql(statement.sql))
+        reader = found.to_arrow_reader()
+    except (duckdb.Error, MemoryError) as error:
+        raise _failure(error) from error
+    guarded = pa.RecordBatchReader.from_batches(reader.schema, _batches(reader))
+    return Result(guarded, catalog.damage, connection, catalog.wal_rows)
 
 
-def _select(snapshot: Snapshot, kind: RowKind, view: str) -> str:
-    rows = snapshot.of(kind)
-    names = [_quoted(name) for name in rows.arrow.names]
-    parts = []
-    by_schema: dict[Schema | None, list[Path]] = {}
-    for ref in rows.segments:
-        by_schema.setdefault(rows.older.get(ref.path), []).append(ref.path)
-    for schema, paths in by_schema.items():
-        there = set(rows.arrow.names) if schema is None else set(_arrow(schema, kind).names)
-        columns = [
-            name if plain in there else _instead(snapshot, kind, name)
-            for plain, name in zip(rows.arrow.names, names, strict=True)
-        ]
-        listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-        parts.append(f"SELECT {', '.join(columns)} FROM read_parquet([{listed}], hive_partitioning = false)")  # noqa: S608 -- names and paths are quoted
-        if kind == "quarantine" and len(snapshot.replayed):
-            parts[-1] += f' WHERE c__lsn NOT IN (SELECT lsn FROM "_replayed_{snapshot.name}")'  # noqa: S608 -- as above
-    # The tail stands first: it has the present types, which older segments are widened to.
-    if rows.tail.num_rows or not parts or rows.older:
-        parts.insert(0, f'SELECT {", ".join(names)} FROM "_tail_{view}"')  # noqa: S608 -- as above
-    return " UNION ALL ".join(parts)
+def _representable(found: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    kinds = [str(kind).lower() for kind in found.types]
+    if _AS_TEXT.isdisjoint(kinds):
+        return found
+    columns = [
+        f"CAST(#{number} AS VARCHAR) AS {quoted_name(name)}" if kind in _AS_TEXT else f"#{number}"
+        for number, (name, kind) in enumerate(zip(found.columns, kinds, strict=True), start=1)
+    ]
+    return found.project(", ".join(columns))
 
 
-def _arrow(schema: Schema, kind: RowKind) -> pa.Schema:
-    return schema.arrow if kind == "rows" else schema.quarantine
+def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from reader
+    except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
+        # Arrow hands over the engine's errors as one of these, with the engine's text.
+        raise _failure(error) from error
 
 
-def _instead(snapshot: Snapshot, kind: RowKind, name: str) -> str:
-    """What a column has in segments that are older than it."""
-    if kind == "quarantine":
-        return f"NULL AS {name}"
-    return f'(SELECT {name} FROM "_added_{snapshot.name}") AS {name}'  # noqa: S608 -- names are quoted
+def _failure(error: Exception) -> StorageError:
+    """The engine's error as one of ours; a file that can't be read is not the statement's fault."""
+    text = str(error)
+    if isinstance(error, MemoryError | duckdb.OutOfMemoryException) or text.startswith("Out of Memory"):
+        return QueryFailed("the query needs more memory than it may use; ask for fewer columns, groups or rows at once")
+    missing = _MISSING_TABLE.search(text)
+    if missing is not None:
+        return ResourceNotFound(missing[1])
+    if text.startswith("IO Error"):
+        return StorageError(text)
+    return QueryFailed(text)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _execute(connection: duckdb.DuckDBPyConnection, *statements: str) -> None:
+    for statement in statements:
+        if statement:
+            # A result that is not fetched blocks the connection.
+            connection.execute(statement).fetchall()

@@ -7,6 +7,7 @@ more than all the rest of writing a row, and refuses nanoseconds.
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import TypeVar
@@ -29,6 +30,22 @@ _Child = TypeVar("_Child")
 _SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How values are spelled where formats differ.
+
+    `whole_fractions`: timestamps have all digits of their unit, and no zone; otherwise a fraction of zero is left out,
+    and what has a zone says so. `quoted_64bit`: integers of 64 bits and more are strings, for readers that have floats.
+    """
+
+    whole_fractions: bool = False
+    quoted_64bit: bool = False
+
+
+OURS = Style()
+CLICKHOUSE = Style(whole_fractions=True)
+
+
 def unique_names(names: Iterable[str]) -> list[str]:
     """The names, in order, with `_2`, `_3` behind those that stood before."""
     given = list(names)
@@ -44,18 +61,18 @@ def unique_names(names: Iterable[str]) -> list[str]:
     return unique
 
 
-def plain_values(column: pa.Array) -> list[object]:
+def plain_values(column: pa.Array, style: Style = OURS) -> list[object]:
     """One value a row: None, bool, int, float, str, list, dict, or an `orjson.Fragment` holding a decimal's digits."""
     kind = column.type
     if isinstance(kind, pa.UuidType):
         return [None if value is None else str(value) for value in column.to_pylist()]
     if isinstance(kind, pa.BaseExtensionType):
-        return plain_values(column.storage)
+        return plain_values(column.storage, style)
     if pa.types.is_dictionary(kind):
-        return plain_values(column.dictionary_decode())
+        return plain_values(column.dictionary_decode(), style)
     if pa.types.is_nested(kind):
-        return _nested_values(column)
-    return _scalars(column)
+        return _nested_values(column, style)
+    return _scalars(column, style)
 
 
 def as_text(value: object) -> str:
@@ -78,12 +95,20 @@ def _escaped(match: re.Match[str]) -> str:
     return _SHORT_ESCAPES.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
-def _scalars(column: pa.Array) -> list[object]:
+def is_wide_integer(kind: pa.DataType) -> bool:
+    """An integer beyond what a float holds exactly; those of 128 bits come from DuckDB as decimals without a scale."""
+    return kind in {pa.int64(), pa.uint64()} or (pa.types.is_decimal(kind) and kind.scale == 0 and kind.precision > 18)
+
+
+def _scalars(column: pa.Array, style: Style) -> list[object]:
     kind = column.type
+    if style.quoted_64bit and is_wide_integer(kind):
+        texts: list[object] = column.cast(pa.string()).to_pylist()
+        return texts
     if pa.types.is_decimal(kind):
         return [None if digits is None else orjson.Fragment(digits) for digits in _decimal_digits(column)]
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind) or pa.types.is_time(kind):
-        return list(_moment_texts(column))
+        return list(_moment_texts(column, style))
     if pa.types.is_interval(kind):
         return [None if span is None else _interval_text(*span) for span in column.to_pylist()]
     if _is_bytes(kind):
@@ -109,16 +134,17 @@ def _decimal_digits(column: pa.Array) -> list[str | None]:
     return [format(Decimal(text), "f") if text and "E" in text else text for text in texts]
 
 
-def _moment_texts(column: pa.Array) -> list[str | None]:
-    """Dates, times and timestamps; a fraction has all digits of the column's unit, or is left out when it is zero."""
+def _moment_texts(column: pa.Array, style: Style) -> list[str | None]:
+    """Dates, times and timestamps; a fraction has all digits of the column's unit, or none when it is zero (see Style)."""
     kind = column.type
     zone = ""
     if pa.types.is_timestamp(kind) and kind.tz is not None:
-        column, zone = column.cast(pa.timestamp(kind.unit)), "+00:00"
+        column, zone = column.cast(pa.timestamp(kind.unit)), "" if style.whole_fractions else "+00:00"
     elif pa.types.is_date64(kind):
         column = column.cast(pa.date32())
     formatted = column.cast(pa.string())
-    if not pa.types.is_date(kind) and kind.unit != "s":
+    whole = style.whole_fractions and pa.types.is_timestamp(kind)
+    if not whole and not pa.types.is_date(kind) and kind.unit != "s":
         formatted = pc.replace_substring_regex(formatted, r"\.0+$", "")
     texts: list[str | None] = formatted.to_pylist()
     if pc.any(pc.starts_with(formatted, "<")).as_py():
@@ -168,48 +194,48 @@ def _interval_text(months: int, days: int, nanoseconds: int) -> str:
     return " ".join(parts)
 
 
-def _nested_values(column: pa.Array) -> list[object]:
+def _nested_values(column: pa.Array, style: Style) -> list[object]:
     kind = column.type
     if pa.types.is_struct(kind):
-        return _structs(column)
+        return _structs(column, style)
     if pa.types.is_union(kind):
-        return _members(column)
+        return _members(column, style)
     if pa.types.is_map(kind):
-        keys = ["" if key is None else as_text(key) for key in _children(column, column.keys)]
-        entries = list(zip(keys, _children(column, column.items), strict=True))
+        keys = ["" if key is None else as_text(key) for key in _children(column, column.keys, style)]
+        entries = list(zip(keys, _children(column, column.items, style), strict=True))
         return [None if pairs is None else dict(pairs) for pairs in _by_row(column, entries)]
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
         # fixed-size lists and list views address their children each in its own way; this one is the common way
         column = column.cast(pa.large_list(kind.value_type))
-    return list(_by_row(column, _children(column, column.values)))
+    return list(_by_row(column, _children(column, column.values, style)))
 
 
-def _structs(column: pa.Array) -> list[object]:
+def _structs(column: pa.Array, style: Style) -> list[object]:
     names = unique_names(field.name for field in column.type)
     if not names:
         return [{} if valid else None for valid in column.is_valid().to_pylist()]
-    rows = zip(*(plain_values(column.field(index)) for index in range(len(names))), strict=True)
+    rows = zip(*(plain_values(column.field(index), style) for index in range(len(names))), strict=True)
     valid = column.is_valid().to_pylist()
     return [dict(zip(names, row, strict=True)) if there else None for row, there in zip(rows, valid, strict=True)]
 
 
-def _members(column: pa.Array) -> list[object]:
+def _members(column: pa.Array, style: Style) -> list[object]:
     """The value of whichever member of a union each row has."""
     positions = {code: position for position, code in enumerate(column.type.type_codes)}
-    children = [plain_values(column.field(position)) for position in positions.values()]
+    children = [plain_values(column.field(position), style) for position in positions.values()]
     codes = column.type_codes.to_pylist()
     sparse = column.type.mode == "sparse"
     rows: Iterable[int] = range(len(column)) if sparse else column.offsets.to_pylist()
     return [children[positions[code]][row] for code, row in zip(codes, rows, strict=True)]
 
 
-def _children(column: pa.Array, children: pa.Array) -> list[object]:
+def _children(column: pa.Array, children: pa.Array, style: Style) -> list[object]:
     """The part of a list's or map's children that belongs to `column`, which may be a slice of a longer one."""
     if len(column) == 0:
         return []
     offsets = column.offsets
     first, last = offsets[0].as_py(), offsets[-1].as_py()
-    return plain_values(children.slice(first, last - first))
+    return plain_values(children.slice(first, last - first), style)
 
 
 def _by_row(column: pa.Array, children: list[_Child]) -> list[list[_Child] | None]:

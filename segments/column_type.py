@@ -42,9 +42,9 @@ _KNOWN = (
 )
 _UNITS = ("s", "ms", "ms", "ms", "us", "us", "us", "ns", "ns", "ns")
 _TICKS_PER_S = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-_DECIMAL_PRECISION = {"Decimal32": 9, "Decimal64": 18, "Decimal128": 38, "Decimal256": 76}
-_DECIMAL_PRECISION_MAX = 76
-_DECIMAL128_PRECISION_MAX = 38
+_DECIMAL_PRECISION = {"Decimal32": 9, "Decimal64": 18, "Decimal128": 38}
+_DECIMAL_PRECISION_MAX = 38
+"""More digits fit into Parquet, and hardly any tool reads them from there without rounding."""
 _FIXED_BYTES_MAX = 0xFFFFFF
 _NUMBERS = frozenset(name for name in _SIMPLE if name.startswith(("Int", "UInt", "Float")))
 _IN_LOW_CARDINALITY = _NUMBERS | {"String", "FixedString", "UUID", "Date", "Date32", "DateTime"}
@@ -102,10 +102,8 @@ class ColumnType:
                 return pa.string()
             case "DateTime" | "DateTime64":
                 return pa.timestamp(_UNITS[self.precision])
-            case "Decimal" if self.precision <= _DECIMAL128_PRECISION_MAX:
-                return pa.decimal128(self.precision, self.scale)
             case "Decimal":
-                return pa.decimal256(self.precision, self.scale)
+                return pa.decimal128(self.precision, self.scale)
             case "Array":
                 assert self.element is not None
                 return pa.list_(pa.field("element", self.element.arrow, nullable=self.element.nullable))

@@ -51,7 +51,7 @@ class Disk:
         """Sync a file through a descriptor of our own, then forget its cached pages.
 
         After a failed sync of an earlier process the page cache may hold bytes that the device never took, marked
-        clean; only a read from the device tells the truth (DURABILITY §0.2).
+        clean; only a read from the device tells the truth.
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

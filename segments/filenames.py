@@ -1,4 +1,4 @@
-"""Every name on disk, built and parsed in one place (DESIGN §3)."""
+"""Every name on disk, built and parsed in one place."""
 
 import re
 from dataclasses import dataclass
@@ -87,6 +87,11 @@ class DataDir:
     @property
     def admin_token(self) -> Path:
         return self.path / "admin.token"
+
+    @property
+    def sql(self) -> Path:
+        """For the daemon's SQL worker: answers on their way and rows moved out of memory; nothing that lasts."""
+        return self.path / "sql"
 
     @property
     def sources(self) -> Path:

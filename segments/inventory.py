@@ -29,7 +29,7 @@ def take_stock(disk: Disk, source: SourceDir) -> Stock:
     refs = (*snapshot.rows.segments, *snapshot.quarantine.segments, *snapshot.others)
     return Stock(
         _count(snapshot.rows),
-        _count(snapshot.quarantine) - _replayed_from_segments(snapshot),
+        _count(snapshot.quarantine) - replayed_in_segments(snapshot),
         snapshot.rows.tail.num_rows + snapshot.quarantine.tail.num_rows,
         len(snapshot.rows.segments),
         sum(disk.size(ref.path) for ref in refs) + sum(file.size for file in snapshot.wal),
@@ -42,7 +42,7 @@ def _count(rows: Rows) -> int:
     return sum(read_facts(ref).rows for ref in rows.segments) + in_wal
 
 
-def _replayed_from_segments(snapshot: Snapshot) -> int:
+def replayed_in_segments(snapshot: Snapshot) -> int:
     """Replayed rows that a segment of the quarantine still holds."""
     if not len(snapshot.replayed):
         return 0

@@ -6,7 +6,7 @@ have happened is read again by the standard library, after orjson has judged its
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -167,6 +167,14 @@ def _without_object(what: str, first_error: str) -> BodyRejected:
     return BodyRejected(
         f"the body holds no JSON object: {what} 1: {first_error}; send one object, or one object a line"
     )
+
+
+def parse_lines(lines: Iterable[bytes]) -> Events:
+    """An event for each line, as it stands."""
+    events = Events()
+    for line in lines:
+        _add(events, line)
+    return events
 
 
 def parse_document(body: bytes) -> Events:

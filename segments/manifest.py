@@ -1,4 +1,4 @@
-"""Which segments a source has. The directory is the manifest: a segment's name says which LSNs it holds (DESIGN §3)."""
+"""Which segments a source has. The directory is the manifest: a segment's name says which LSNs it holds."""
 
 from dataclasses import asdict, astuple, dataclass
 from datetime import date

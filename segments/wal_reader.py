@@ -1,6 +1,6 @@
 """Read a source's WAL files, telling a torn tail from corruption. Never changes a file.
 
-The rules (DESIGN §3): a later epoch voids the LSNs of earlier ones from its first LSN on. Each frame says how far the
+The rules: a later epoch voids the LSNs of earlier ones from its first LSN on. Each frame says how far the
 log was durable when it was written. A bad frame that something vouches for is corruption; any other is a torn tail, and
 what follows it in its file was never acknowledged either.
 """

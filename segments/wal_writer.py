@@ -51,7 +51,7 @@ class WalWriter:
     def mark(self) -> None:
         """Vouch for the last frames: an empty frame that says how far the file is durable.
 
-        Without it a later flipped bit in the last frame would look like a torn tail (DURABILITY §1.2).
+        Without it a later flipped bit in the last frame would look like a torn tail.
         """
         self.append(0, (b"", b"", b""))
 

@@ -68,7 +68,7 @@ _word_types = st.sampled_from(
     [f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)]
     + ["Float32", "Float64", "Bool", "String", "UUID", "Date", "Date32", "JSON", "DateTime"]
 )
-_decimals = st.integers(1, 76).flatmap(lambda p: st.integers(0, p).map(lambda s: f"Decimal({p}, {s})"))
+_decimals = st.integers(1, 38).flatmap(lambda p: st.integers(0, p).map(lambda s: f"Decimal({p}, {s})"))
 _leaf_types = st.one_of(
     _word_types,
     st.integers(1, 40).map(lambda n: f"FixedString({n})"),

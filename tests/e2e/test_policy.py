@@ -1,4 +1,4 @@
-"""What API §1 has refused although h11 lets it through, and requests that must never cost an answer of 500."""
+"""What a strict server refuses although h11 lets it through, and requests that must never cost an answer of 500."""
 
 import pytest
 

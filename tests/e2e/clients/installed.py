@@ -1,4 +1,4 @@
-"""The clients of API.md §7 where scripts/clients has put them, and how a test has one of them do something."""
+"""Published clients of the Events API, where scripts/clients has put them, and how a test has one of them do something."""
 
 import json
 import os
@@ -17,12 +17,6 @@ CLIENTS = ROOT / ".clients"
 DRIVERS = Path(__file__).parent / "drivers"
 TIMEOUT_S = 120
 
-# What API.md promises and siltstoned does not serve yet. Strict: who serves one is told to take it out of here.
-NOT_YET = {
-    "delete": "POST /v0/datasources/NAME/delete",
-    "sql": "/v0/sql",
-}
-
 
 def _installed(group: str, reason: str = "run scripts/clients first") -> pytest.MarkDecorator:
     return pytest.mark.skipif(not (CLIENTS / group / "siltstone.stamp").exists(), reason=reason)
@@ -35,12 +29,6 @@ TB_CLASSIC = _installed("tb-classic")
 NODE = _installed("node", "install nodejs and npm, then run scripts/clients")
 CHROMIUM = pytest.mark.skipif(shutil.which("chromium") is None, reason="install chromium first")
 CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="install curl first")
-
-
-def needs(*routes: str) -> pytest.MarkDecorator:
-    """Mark a test as one that fails for now, while one of these is not served."""
-    missing = [NOT_YET[route] for route in routes if route in NOT_YET]
-    return pytest.mark.xfail(bool(missing), reason=f"not served yet: {'; '.join(missing)}")
 
 
 def call(function: str, /, **given: Any) -> tuple[str, dict[str, Any]]:

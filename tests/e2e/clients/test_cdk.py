@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from tests.daemons import query
-from tests.e2e.clients.installed import PYTHON, call, drive, needs
+from tests.e2e.clients.installed import PYTHON, call, drive
 
 pytestmark = PYTHON
 cdk = functools.partial(drive, "call_cdk")
@@ -31,7 +31,6 @@ def test_a_wrong_token_is_an_error_with_our_sentence(daemon):
     assert daemon.post(b"{}", token="wrong").json()["error"] in answer["message"]
 
 
-@needs("limits")
 def test_over_the_limit_it_waits_by_the_header(start):
     """`int(headers["Retry-After"])`: without the header, or with a fraction, it would crash."""
     daemon = start("--limit-requests", "1")
@@ -42,7 +41,6 @@ def test_over_the_limit_it_waits_by_the_header(start):
     assert len(query(daemon.data, "SELECT * FROM t")) == 4
 
 
-@needs("append")
 def test_appending_and_replacing(daemon, tmp_path):
     """Of CSV it says the delimiter and the line end, and sends the column names or not."""
     daemon.post(b'{"n":0,"s":"x"}')
@@ -65,7 +63,6 @@ def test_appending_and_replacing(daemon, tmp_path):
     assert query(daemon.data, "SELECT n, s FROM t") == [{"n": 7, "s": "z"}]
 
 
-@needs("alter", "datasources", "sql")
 def test_data_sources_and_sql(daemon):
     daemon.post(b'{"n":1,"s":"x"}')
     source, rows, one, none, altered, truncated, missing = cdk(

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.daemons import TOKEN, query
-from tests.e2e.clients.installed import CURL, needs, run
+from tests.e2e.clients.installed import CURL, run
 
 pytestmark = CURL
 BEARER = ["-H", f"Authorization: Bearer {TOKEN}"]
@@ -107,7 +107,6 @@ def test_a_large_body_is_refused_before_it_is_sent(daemon, curl, tmp_path, token
     assert "100 Continue" not in told
 
 
-@needs("limits")
 def test_over_the_limit_it_tries_again_by_the_header(start, curl):
     """--retry counts 429 as passing and waits for Retry-After."""
     daemon = start("--limit-requests", "1")
@@ -130,7 +129,6 @@ def test_over_the_limit_it_tries_again_by_the_header(start, curl):
     assert len(query(daemon.data, "SELECT * FROM t")) == len(stored) + 3
 
 
-@needs("sql")
 def test_sql(daemon, curl):
     daemon.post(b'{"n":1,"s":"a b"}\n{"n":2,"s":"\xc3\xbc"}')
     url = f"{daemon.url}/v0/sql"
@@ -144,7 +142,6 @@ def test_sql(daemon, curl):
     assert raw[:2] == (200, "1\ta b\n2\tü\n")
 
 
-@needs("append")
 def test_making_a_data_source_of_a_file(daemon, curl, tmp_path):
     (tmp_path / "rows.csv").write_text("n,s\n1,a\n2,b\n")
     created = curl(f"{daemon.url}/v0/datasources?mode=create&name=t", *BEARER, "-F", "csv=@rows.csv")
@@ -158,7 +155,6 @@ def test_making_a_data_source_of_a_file(daemon, curl, tmp_path):
     ]
 
 
-@needs("tokens")
 def test_a_token_for_one_data_source(daemon, curl):
     """Made, used, renewed, taken away."""
     daemon.post(b'{"n":1}')
@@ -180,7 +176,6 @@ def test_a_token_for_one_data_source(daemon, curl):
     assert query(daemon.data, "SELECT n FROM t ORDER BY n") == [{"n": 1}, {"n": 2}, {"n": 3}]
 
 
-@needs("browsers")
 def test_every_answer_may_be_read_by_a_browser(daemon, curl):
     url = f"{daemon.url}/v0/events?name=t"
     asking = ["-H", "Origin: https://example.com", "-H", "Access-Control-Request-Method: POST"]

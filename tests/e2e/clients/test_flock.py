@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.daemons import TOKEN, query
-from tests.e2e.clients.installed import CHROMIUM, CLIENTS, NODE, needs, run
+from tests.e2e.clients.installed import CHROMIUM, CLIENTS, NODE, run
 from tests.http_client import Client
 
 pytestmark = [NODE, CHROMIUM]
@@ -84,7 +84,6 @@ def browse(tmp_path):
             thread.join()
 
 
-@needs("browsers")
 def test_a_visit_and_an_event_of_the_page(daemon, browse):
     """Two events, each after a preflight, and their answers may be read by the page."""
     ended = browse(daemon.url)
@@ -98,7 +97,6 @@ def test_a_visit_and_an_event_of_the_page(daemon, browse):
     assert payloads[1]["pathname"] == "/shop"
 
 
-@needs("browsers")
 def test_the_page_may_read_why_it_was_refused(daemon, browse):
     """Errors carry the CORS headers too; without them the page sees status 0 and no text."""
     ended = browse(daemon.url, token="wrong")
@@ -108,7 +106,6 @@ def test_the_page_may_read_why_it_was_refused(daemon, browse):
     assert not list((daemon.data / "sources").iterdir())
 
 
-@needs("browsers", "tokens")
 def test_a_token_in_a_page_can_only_append_to_its_data_source(daemon, browse):
     """What a page carries everybody can read."""
     daemon.post(b'{"action":"x"}', "name=analytics_events&wait=true")

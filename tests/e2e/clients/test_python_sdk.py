@@ -3,7 +3,7 @@
 import functools
 
 from tests.daemons import query
-from tests.e2e.clients.installed import PYTHON, call, drive, needs
+from tests.e2e.clients.installed import PYTHON, call, drive
 
 pytestmark = PYTHON
 sdk = functools.partial(drive, "call_python_sdk")
@@ -62,7 +62,6 @@ def test_any_path_by_its_api_objects(daemon):
     assert query(daemon.data, "SELECT count(*) AS n FROM t") == [{"n": 4}]
 
 
-@needs("limits")
 def test_over_the_limit_it_waits_and_sends_again(start):
     """It sleeps by `X-RateLimit-Remaining: 0`, and after a 429 tries for ever; without that header it would never sleep."""
     daemon = start("--limit-requests", "1")
@@ -74,7 +73,6 @@ def test_over_the_limit_it_waits_and_sends_again(start):
     assert query(daemon.data, "SELECT n FROM t ORDER BY n") == ROWS
 
 
-@needs("limits")
 def test_its_asynchronous_api_gives_up_at_once(start):
     daemon = start("--limit-requests", "1")
     answers = sdk(daemon.url, *[call("post_async", path="events?name=t", data='{"n":1}')] * 5)
@@ -85,7 +83,6 @@ def test_its_asynchronous_api_gives_up_at_once(start):
     assert len(query(daemon.data, "SELECT * FROM t")) == len(stored)
 
 
-@needs("datasources", "sql")
 def test_asking_and_deleting_by_its_api_object(daemon):
     daemon.post(b'{"n":1}')
     listed, rows, deleted, gone = sdk(

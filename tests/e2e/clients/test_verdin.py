@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from tests.daemons import query
-from tests.e2e.clients.installed import PYTHON, call, drive, needs
+from tests.e2e.clients.installed import PYTHON, call, drive
 
 pytestmark = PYTHON
 verdin = functools.partial(drive, "call_verdin")
@@ -60,7 +60,6 @@ def test_refusals_reach_the_caller_with_status_and_sentence(daemon):
     assert " Documentation: " in unnamed["message"]
 
 
-@needs("limits")
 def test_over_the_limit_is_an_error_of_429(start):
     """Its API objects leave retrying to the caller."""
     daemon = start("--limit-requests", "1")
@@ -72,7 +71,6 @@ def test_over_the_limit_is_an_error_of_429(start):
     assert query(daemon.data, "SELECT count(*) AS n FROM t") == [{"n": 3 * (5 - len(refused))}]
 
 
-@needs("append")
 def test_appending_csv(daemon):
     """Its CSV has no line of names: the values stand in the order of the columns."""
     daemon.post(b'{"n":1,"s":"x"}')
@@ -96,7 +94,6 @@ def test_appending_csv(daemon):
     ]
 
 
-@needs("append")
 def test_appending_ndjson(daemon):
     """A list as one body, a generator in chunks."""
     daemon.post(b'{"n":1}')
@@ -111,14 +108,12 @@ def test_appending_ndjson(daemon):
     assert query(daemon.data, "SELECT n FROM t ORDER BY n") == [{"n": n} for n in (1, 2, 3, 4)]
 
 
-@needs("append")
 def test_its_queue_appends_in_batches(daemon):
     daemon.post(b'{"n":0,"s":"x"}')
     assert verdin(daemon.url, call("append_queued", name="t", records=[[n, "y"] for n in range(1, 50)])) == [None]
     assert query(daemon.data, "SELECT count(*) AS c, sum(n) AS s FROM t") == [{"c": 50, "s": 49 * 25}]
 
 
-@needs("datasources")
 def test_listing_and_emptying_data_sources(daemon):
     daemon.post(b'{"n":1,"s":"x"}')
     daemon.post(b'{"n":"bad"}')
@@ -140,7 +135,6 @@ def test_listing_and_emptying_data_sources(daemon):
     assert query(daemon.data, "SELECT * FROM t") == []
 
 
-@needs("sql")
 def test_sql(daemon):
     daemon.post(b'{"n":9007199254740993,"s":"x"}\n{"n":1,"s":"\xc3\xbc"}')
     json, csv, lines, tsv, long, missing, wrong = verdin(
@@ -164,7 +158,6 @@ def test_sql(daemon):
     assert wrong["message"].startswith("400: ")
 
 
-@needs("tokens")
 def test_tokens(daemon):
     """It lists tokens and asks for its own by its text."""
     tokens, own = verdin(daemon.url, call("tokens"), call("own_token"))

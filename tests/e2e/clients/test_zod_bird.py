@@ -3,7 +3,7 @@
 import functools
 
 from tests.daemons import query
-from tests.e2e.clients.installed import NODE, call, drive, needs
+from tests.e2e.clients.installed import NODE, call, drive
 
 pytestmark = NODE
 zod_bird = functools.partial(drive, "call_zod_bird.mjs")
@@ -43,7 +43,6 @@ def test_refusals(daemon):
     assert daemon.post(b'{"n":1}', "name=no-name").json()["error"] in unnamed["message"]
 
 
-@needs("limits")
 def test_over_the_limit_it_tries_again(start):
     daemon = start("--limit-requests", "1")
     answers = zod_bird(daemon.url, *[call("publish", name="t", events=EVENTS[0], wait=True)] * 4)

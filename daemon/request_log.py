@@ -1,0 +1,48 @@
+"""The last requests that changed a data source, for the table `siltstone.ops_log`. In memory: a line costs a tuple."""
+
+from collections import deque
+from datetime import UTC, datetime
+from time import time
+
+import pyarrow as pa
+
+from daemon.answers import Request
+from query.service_tables import OPS_LOG
+
+REQUESTS_MAX = 100_000
+_Line = tuple[float, str, str, str, int, int, int, int, float, str, str]
+
+
+class RequestLog:
+    """What was asked of data sources, oldest first; at most REQUESTS_MAX lines, and none from before a restart."""
+
+    def __init__(self) -> None:
+        self._lines: deque[_Line] = deque(maxlen=REQUESTS_MAX)
+
+    def note(self, request: Request, status: int, error: str = "") -> None:
+        """Add a request that has been answered."""
+        now = time()
+        self._lines.append(
+            (
+                now,
+                request.event,
+                request.source,
+                "error" if error else "ok",
+                status,
+                request.rows,
+                request.quarantined,
+                request.size,
+                now - request.started,
+                request.connection.request_id.decode(),
+                error,
+            )
+        )
+
+    def table(self) -> pa.Table:
+        """The lines as `siltstone.ops_log`."""
+        if not self._lines:
+            return OPS_LOG.empty_table()
+        stamp, *rest = (list(column) for column in zip(*self._lines, strict=True))
+        times = [datetime.fromtimestamp(float(at), UTC).replace(tzinfo=None) for at in stamp]
+        arrays = [pa.array(values, field.type) for values, field in zip([times, *rest], OPS_LOG, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=OPS_LOG)

@@ -1,0 +1,180 @@
+"""Tables about the service itself: what is stored, in which files, and which requests came.
+
+`siltstone.*` are ours; `tinybird.*` show the same under the columns that Tinybird documents, so that queries written
+for it run. What has no meaning here is there and null, or empty.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from segments.disk import Disk
+from segments.errors import StorageError
+from segments.filenames import DataDir, RowKind, SourceDir
+from segments.inventory import replayed_in_segments
+from segments.manifest import SegmentRef
+from segments.segment_file import read_facts
+from segments.snapshot import Snapshot, open_snapshot
+from segments.source_files import load_identity
+
+OPS_LOG = pa.schema(
+    [
+        ("timestamp", pa.timestamp("ms")),
+        ("event_type", pa.string()),
+        ("datasource", pa.string()),
+        ("result", pa.string()),
+        ("status", pa.int16()),
+        ("rows", pa.int64()),
+        ("rows_quarantined", pa.int64()),
+        ("bytes", pa.int64()),
+        ("elapsed_s", pa.float64()),
+        ("request_id", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+"""`siltstone.ops_log`, which the daemon provides: one row a request."""
+
+_SOURCES = pa.schema(
+    [
+        ("name", pa.string()),
+        ("id", pa.string()),
+        ("created_at", pa.timestamp("us")),
+        ("columns", pa.int32()),
+        ("sorting_key", pa.list_(pa.string())),
+        ("rows", pa.int64()),
+        ("quarantined_rows", pa.int64()),
+        ("wal_rows", pa.int64()),
+        ("segments", pa.int64()),
+        ("bytes", pa.int64()),
+        ("bytes_quarantine", pa.int64()),
+        ("wal_bytes", pa.int64()),
+        ("last_lsn", pa.int64()),
+        ("damage", pa.string()),
+    ]
+)
+_SEGMENTS = pa.schema(
+    [
+        ("source", pa.string()),
+        ("kind", pa.string()),
+        ("path", pa.string()),
+        ("day", pa.date32()),
+        ("first_lsn", pa.int64()),
+        ("last_lsn", pa.int64()),
+        ("rows", pa.int64()),
+        ("bytes", pa.int64()),
+        ("crc32c", pa.string()),
+    ]
+)
+VIEWS: dict[tuple[str, ...], str] = {
+    ("tinybird", "datasources_storage"): """
+        SELECT id AS datasource_id, name AS datasource_name, CAST(now() AS TIMESTAMP_S) AS "timestamp",
+            CAST(bytes + wal_bytes AS UBIGINT) AS bytes, CAST("rows" AS UBIGINT) AS "rows",
+            CAST(bytes_quarantine AS UBIGINT) AS bytes_quarantine, CAST(quarantined_rows AS UBIGINT) AS rows_quarantine
+        FROM siltstone.sources""",
+    ("tinybird", "datasources_ops_log"): """
+        SELECT CAST("timestamp" AS TIMESTAMP_S) AS "timestamp", event_type, coalesce(s.id, '') AS datasource_id,
+            coalesce(datasource, '') AS datasource_name, result, CAST(elapsed_s AS FLOAT) AS elapsed_time, error,
+            request_id, CAST(NULL AS VARCHAR) AS import_id, CAST(NULL AS VARCHAR) AS job_id,
+            CAST(l."rows" AS UBIGINT) AS "rows", CAST(rows_quarantined AS UBIGINT) AS rows_quarantine,
+            CAST([] AS VARCHAR[]) AS blocks_ids, CAST([] AS VARCHAR[]) AS "Options.Names",
+            CAST([] AS VARCHAR[]) AS "Options.Values", CAST(0 AS UBIGINT) AS read_rows, CAST(0 AS UBIGINT) AS read_bytes,
+            CAST(coalesce(l."rows", 0) AS UBIGINT) AS written_rows,
+            CAST(coalesce(l.bytes, 0) AS UBIGINT) AS written_bytes,
+            CAST(coalesce(rows_quarantined, 0) AS UBIGINT) AS written_rows_quarantine,
+            CAST(0 AS UBIGINT) AS written_bytes_quarantine, '' AS pipe_id, '' AS pipe_name, '' AS release
+        FROM siltstone.ops_log l LEFT JOIN siltstone.sources s ON s.name = l.datasource""",
+}
+"""Views over the tables below, by schema and name."""
+TABLES: tuple[tuple[str, ...], ...] = (("siltstone", "sources"), ("siltstone", "segments"), ("siltstone", "ops_log"))
+
+
+def needed_tables(asked: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """The tables that must be there for the tables and views that are asked for."""
+    needed = set(asked) & set(TABLES)
+    for view in set(asked) & set(VIEWS):
+        needed |= {table for table in TABLES if ".".join(table) in VIEWS[view]}
+    return needed
+
+
+def make_table(key: tuple[str, ...], disk: Disk, data: DataDir, names: Iterable[str]) -> pa.Table:
+    """`siltstone.sources` or `siltstone.segments` over those data sources; what can't be read is null."""
+    schema, rows_of = _MADE[key]
+    rows = [row for name in names for row in rows_of(disk, data.source(name))]
+    return pa.Table.from_pylist(rows, schema)
+
+
+def _source_rows(disk: Disk, source: SourceDir) -> list[dict[str, object]]:
+    try:
+        identity = load_identity(disk, source)
+        snapshot = open_snapshot(disk, source)
+    except StorageError as error:
+        return [{"name": source.name, "damage": str(error)}]
+    damage = [str(corruption) for corruption in snapshot.damage]
+    counts: dict[RowKind, int] = {}
+    kinds: tuple[RowKind, ...] = ("rows", "quarantine")
+    for kind in kinds:
+        counts[kind] = snapshot.of(kind).tail.num_rows
+        for ref in snapshot.of(kind).segments:
+            rows, problem = _rows_in(ref)
+            counts[kind] += rows or 0
+            damage += [problem] if problem else []
+    return [
+        {
+            "name": source.name,
+            "id": f"t_{identity.id.hex()}",
+            "created_at": datetime.strptime(identity.created_at, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC),
+            "columns": len(snapshot.schema.columns),
+            "sorting_key": list(snapshot.schema.sorting_key),
+            "rows": counts["rows"],
+            "quarantined_rows": counts["quarantine"] - replayed_in_segments(snapshot),
+            "wal_rows": snapshot.rows.tail.num_rows + snapshot.quarantine.tail.num_rows,
+            "segments": len(snapshot.rows.segments),
+            "bytes": _bytes_in(disk, snapshot, "rows"),
+            "bytes_quarantine": _bytes_in(disk, snapshot, "quarantine"),
+            "wal_bytes": sum(file.size for file in snapshot.wal),
+            "last_lsn": snapshot.last_lsn,
+            "damage": "; ".join(damage) or None,
+        }
+    ]
+
+
+def _segment_rows(disk: Disk, source: SourceDir) -> list[dict[str, object]]:
+    try:
+        snapshot = open_snapshot(disk, source)
+    except StorageError:
+        return []
+    kinds: tuple[RowKind, ...] = ("rows", "quarantine")
+    return [
+        {
+            "source": source.name,
+            "kind": kind,
+            "path": str(ref.path.relative_to(source.path)),
+            "day": ref.day,
+            "first_lsn": ref.name.first_lsn,
+            "last_lsn": ref.name.last_lsn,
+            "rows": _rows_in(ref)[0],
+            "bytes": disk.size(ref.path),
+            "crc32c": f"{ref.name.crc32c:08x}",
+        }
+        for kind in kinds
+        for ref in snapshot.of(kind).segments
+    ]
+
+
+def _rows_in(ref: SegmentRef) -> tuple[int | None, str]:
+    """How many rows a segment has, or why that can't be said."""
+    try:
+        return read_facts(ref).rows, ""
+    except StorageError as error:
+        return None, str(error)
+
+
+def _bytes_in(disk: Disk, snapshot: Snapshot, kind: RowKind) -> int:
+    return sum(disk.size(path) for path in snapshot.of(kind).paths)
+
+
+_MADE: dict[tuple[str, ...], tuple[pa.Schema, Callable[[Disk, SourceDir], list[dict[str, object]]]]] = {
+    ("siltstone", "sources"): (_SOURCES, _source_rows),
+    ("siltstone", "segments"): (_SEGMENTS, _segment_rows),
+}

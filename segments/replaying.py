@@ -1,0 +1,68 @@
+"""Quarantined rows sent in again, after the schema was altered, say: each becomes a row once, or stays where it is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from segments.decode import decode
+from segments.disk import Disk
+from segments.lines import Events, parse_lines
+from segments.snapshot import Snapshot, open_snapshot
+from segments.source_log import Committed, SourceLog, Write
+
+ROWS_AT_ONCE = 10_000
+"""In one commit, and in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """Rows that went in, and rows that still do not fit."""
+
+    successful: int
+    remaining: int
+
+
+def replay(disk: Disk, log: SourceLog, lsns: pa.Array | None, now: datetime) -> Replayed:
+    """Send the quarantined rows with these LSNs in again, all of them for None. Called where `log` may be written to.
+
+    A row leaves the quarantine in the very commit that makes it a good row. Raises WriteFailed, SourceDamaged, Corruption
+    or OSError; the commits before that stand.
+    """
+    log.sync()
+    snapshot = open_snapshot(disk, log.source)
+    successful = remaining = 0
+    for found, texts in _quarantined(snapshot, lsns):
+        events = parse_lines([text.encode() for text in texts])
+        bad = {row.index for row in decode(log.schema, events, now.astimezone(UTC).replace(tzinfo=None)).bad}
+        good = [index for index in range(len(events)) if index not in bad]
+        remaining += len(bad)
+        if good:
+            fitting = Events([events.raws[i] for i in good], [events.objects[i] for i in good], {})
+            (done,) = log.commit([Write(fitting, replays=tuple(found[i] for i in good))], now, durably=True)
+            assert isinstance(done, Committed)
+            assert done.counts.quarantined == 0, done
+            successful += done.counts.successful
+    return Replayed(successful, remaining)
+
+
+def _quarantined(snapshot: Snapshot, lsns: pa.Array | None) -> Iterator[tuple[list[int], list[str]]]:
+    """The LSNs and texts of rows that are in quarantine, a part at a time."""
+    for ref in snapshot.quarantine.segments:
+        file = pq.ParquetFile(ref.path)
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=["c__lsn", "c__row"]):
+            yield from _chosen(pa.Table.from_batches([batch]), snapshot.replayed, lsns)
+    tail = snapshot.quarantine.tail.select(["c__lsn", "c__row"])
+    for start in range(0, tail.num_rows, ROWS_AT_ONCE):
+        yield from _chosen(tail.slice(start, ROWS_AT_ONCE), snapshot.replayed, lsns)
+
+
+def _chosen(rows: pa.Table, replayed: pa.Array, lsns: pa.Array | None) -> Iterator[tuple[list[int], list[str]]]:
+    rows = rows.filter(pc.invert(pc.is_in(rows["c__lsn"], replayed)))
+    if lsns is not None:
+        rows = rows.filter(pc.is_in(rows["c__lsn"], lsns))
+    if rows.num_rows:
+        yield rows["c__lsn"].to_pylist(), rows["c__row"].to_pylist()
