@@ -21,7 +21,13 @@ _TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 GC_ALLOCATIONS = 100_000
 
 
-@click.command(context_settings={"auto_envvar_prefix": "SILTSTONED", "show_default": True})
+@click.command(
+    context_settings={
+        "auto_envvar_prefix": "SILTSTONED",
+        "show_default": True,
+        "help_option_names": ["-h", "--help"],
+    }
+)
 @click.option(
     "--data", type=click.Path(path_type=Path, file_okay=False), required=True, help="The directory this daemon owns."
 )

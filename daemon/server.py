@@ -5,7 +5,6 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import orjson
 import structlog
 import trio
 
@@ -18,12 +17,12 @@ from daemon.routes import Routes
 from daemon.sources import Sources
 from daemon.sql import SqlConfig, SqlWorker
 from daemon.tokens import Tokens, open_tokens
-from segments.disk import Disk, publish
-from segments.errors import DataDirLocked, UnsupportedFormat
+from segments.disk import Disk
+from segments.errors import DataDirLocked, UnknownDirectory
 from segments.filenames import DataDir
+from segments.format_version import check_format, write_format
 from segments.recovery import remove_unborn
 
-FORMAT_VERSION = 1
 BACKLOG = 1024
 DESCRIPTORS_KEPT = 128
 """Descriptors for files and pipes, beside those for connections."""
@@ -49,8 +48,9 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     directory can't be had.
     """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        owned = await _own(config)
+        # First, so that a port that is taken leaves no data directory behind.
         listeners = await _listen(config)
+        owned = await _own(config)
         watch = Watch(_connections_max())
         async with _sql_worker(owned.data) as worker, trio.open_nursery() as actors:
             sources = Sources(owned.disk, owned.data, config, actors)
@@ -104,15 +104,12 @@ async def _own(config: Config) -> _Owned:
     disk, data = Disk(), DataDir(config.data)
     config.data.mkdir(parents=True, exist_ok=True, mode=0o750)
     lock_descriptor = await _lock(disk, data)
-    if disk.exists(data.format):
-        version = orjson.loads(disk.read(data.format))["format_version"]
-        if version > FORMAT_VERSION:
-            raise UnsupportedFormat(
-                f"the data has format version {version}, this program knows {FORMAT_VERSION}; use a newer siltstoned",
-                path=data.format,
-            )
-    else:
-        publish(disk, data.format, orjson.dumps({"format_version": FORMAT_VERSION}) + b"\n")
+    try:
+        check_format(disk, data)
+    except UnknownDirectory:
+        if disk.exists(data.sources):
+            raise
+        write_format(disk, data)
     if not disk.exists(data.sources):
         disk.mkdir(data.sources)
         disk.sync_dir(data.path)

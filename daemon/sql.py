@@ -129,6 +129,13 @@ class SqlWorker:
         """
         if self._turn.statistics().tasks_waiting >= WAITING_MAX:
             raise SqlBusy("as many queries are waiting as may; retry after the pause")
+        try:
+            return await self._run_in_turn(request)
+        except OSError as error:
+            _log.exception("a query could not be run")
+            raise SqlFailed(f"the query could not be run: {error.strerror or error}") from error
+
+    async def _run_in_turn(self, request: SqlRequest) -> SqlAnswer:
         async with self._turn, self._answer_file() as (path, file):
             reply = await self._ask(path, request)
             if isinstance(reply, Failed):

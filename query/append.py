@@ -61,6 +61,7 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     dice: Callable[[], float] = random.random
+    on_retry: Callable[[str], None] = lambda _: None
 
 
 PATIENCE = Patience()
@@ -118,7 +119,8 @@ def append(
                     done += file.taken
                     on_progress(done)
     except (_Stopped, UnreadableInput) as stop:
-        raise AppendFailed(f"{stop}; rows stored before: {stored.rows_sent:,}", stored=stored) from stop.__cause__
+        before = f"; rows stored before: {stored.rows_sent:,}" if stored.rows_sent else ""
+        raise AppendFailed(f"{stop}{before}", stored=stored) from stop.__cause__
     return stored
 
 
@@ -187,6 +189,7 @@ def _send(target: _Target, key: str, batch: Batch, patience: Patience) -> _Answe
         pause_s = max(asked_s, backoff_s * (0.5 + patience.dice() / 2))
         if patience.clock() + pause_s >= deadline:
             raise _Stopped(f"{batch.where}: given up at try {retries + 1}: {problem}")
+        patience.on_retry(f"{batch.where}: {problem}")
         patience.sleep(pause_s)
         retries += 1
 

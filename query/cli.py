@@ -9,8 +9,10 @@ import click
 
 from query.admin_cli import alter, create, daemon_options, drop, replay, token
 from segments.disk import Disk
-from segments.errors import StorageError
-from segments.filenames import DataDir, name_problem
+from segments.errors import StorageError, UnknownDirectory
+from segments.filenames import DataDir, SourceDir, name_problem
+from segments.format_version import check_format
+from segments.source_files import load_datafile
 
 # Imports of duckdb, pyarrow and rich stand in the commands that need them, so that --help and ls answer at once.
 
@@ -42,17 +44,26 @@ class _Group(click.Group):
             raise _Failed(str(error)) from error
 
 
+def _check_data(_context: click.Context, _option: click.Parameter, data: Path) -> Path:
+    try:
+        check_format(Disk(), DataDir(data))
+    except UnknownDirectory as error:
+        raise click.UsageError(str(error)) from error
+    return data
+
+
 def _data_option(command: F) -> F:
     return click.option(
         "--data",
         envvar="SILTSTONE_DATA",
         required=True,
+        callback=_check_data,
         type=click.Path(path_type=Path, exists=True, file_okay=False),
         help="The daemon's data directory, or SILTSTONE_DATA; the daemon may run or not.",
     )(command)
 
 
-def _known_source(data: Path, name: str) -> Any:
+def _known_source(data: Path, name: str) -> SourceDir:
     if name_problem(name) is not None or not DataDir(data).source(name).path.is_dir():
         raise _Failed(f"there is no data source '{name}' in {data}; siltstone ls shows what there is")
     return DataDir(data).source(name)
@@ -94,8 +105,9 @@ def ls(data: Path) -> None:
 @_data_option
 def schema(name: str, data: Path) -> None:
     """Print a data source's schema as a datafile."""
-    source = _known_source(data, name)
-    click.echo(source.schema.read_text(), nl=False)
+    from segments.datafile_print import print_datafile  # noqa: PLC0415
+
+    click.echo(print_datafile(load_datafile(Disk(), _known_source(data, name))), nl=False)
 
 
 @main.command()
@@ -144,14 +156,22 @@ def append(name: str, paths: tuple[str, ...], url: str, token: str, run_id: str)
     A cut-off append can be run again: what was stored the first time is not stored twice, for a day. To store
     the same rows once more on purpose, give the run a --run-id.
     """
-    from query.append import AppendFailed  # noqa: PLC0415
+    from query.append import AppendFailed, Patience  # noqa: PLC0415
     from query.append import append as send  # noqa: PLC0415
     from query.batches import UnreadableInput  # noqa: PLC0415
     from query.listing import progress_of  # noqa: PLC0415
 
     try:
         with progress_of(paths, sys.stderr) as on_progress:
-            done = send(list(paths), url=url, token=token, name=name, on_progress=on_progress, run_id=run_id)
+            done = send(
+                list(paths),
+                url=url,
+                token=token,
+                name=name,
+                on_progress=on_progress,
+                run_id=run_id,
+                patience=Patience(on_retry=lambda reason: click.echo(f"siltstone: {reason}; trying again", err=True)),
+            )
     except (AppendFailed, UnreadableInput) as error:
         raise _Failed(str(error)) from error
     retries = f", {done.retries} retries" if done.retries else ""

@@ -60,6 +60,8 @@ def main() -> None:
             reply = encode_reply(_answer(connection, data, job))
         except StorageError as error:
             reply = encode_reply(error)
+        except OSError as error:
+            reply = encode_reply(StorageError(f"the answer can't be made: {error.strerror or error}"))
         except Exception:  # noqa: BLE001 -- the daemon logs it, and the next query may well be fine
             reply = encode_reply(Failed(traceback.format_exc()))
         replies.write(reply)

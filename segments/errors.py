@@ -17,6 +17,10 @@ class Corruption(StorageError):
     """Bytes that were once known good fail a check. Never a torn tail, which is expected after a crash."""
 
 
+class UnknownDirectory(StorageError):
+    """Not a data directory."""
+
+
 class UnsupportedFormat(StorageError):
     """Written by a newer Siltstone than this one."""
 

@@ -13,6 +13,7 @@ from segments.datafile import parse_datafile
 from segments.datafile_print import print_schema
 from segments.disk import Disk
 from segments.filenames import DataDir, RowKind, SourceDir
+from segments.format_version import write_format
 from segments.keys import Key
 from segments.lines import parse_body
 from segments.recovery import create_source, recover
@@ -47,6 +48,7 @@ class Stored:
         return DataDir(self.path).source("events")
 
     def create(self) -> "Stored":
+        write_format(Disk(), DataDir(self.path))
         DataDir(self.path).sources.mkdir()
         create_source(
             self.disk, DataDir(self.path), "events", print_schema(SCHEMA), source_id=b"0123456789abcdef", now=NOW

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from query.cli import main
+from scripts.http_api import render
 
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
@@ -91,3 +92,10 @@ def test_readme_mentions_every_command():
     readme = (ROOT / "README.md").read_text()
 
     assert [command for command in commands(main, "siltstone") if command not in readme] == []
+
+
+def test_the_page_about_the_http_interface_is_what_its_tests_state():
+    page = (ROOT / "docs/http-api.md").read_text()
+
+    assert page == render(), "run scripts/http-api"
+    assert page.count("::test_") >= 80

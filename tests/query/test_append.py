@@ -295,9 +295,7 @@ class TestFiles:
     def test_broken_compression_is_an_error_that_names_the_file(self, send, file_of, damage):
         path = file_of(damage(gzip.compress(b'{"a":1}\n' * 10)))
 
-        with pytest.raises(
-            AppendFailed, match=r"events\.ndjson, line 1 or later: can't be read: .*; rows stored before: 0"
-        ):
+        with pytest.raises(AppendFailed, match=r"events\.ndjson, line 1 or later: can't be read: .*"):
             send(path)
 
     def test_a_missing_file_fails_before_the_first_is_sent(self, send, daemon, file_of, tmp_path):
@@ -505,7 +503,7 @@ class TestRefusals:
     def test_an_answer_without_an_error_text_is_told_by_its_reason(self, send, daemon, file_of):
         daemon.turns = [Turn(502, body=b"<html>\x1b[2J</html>")]
 
-        with pytest.raises(AppendFailed, match="the daemon answered 502: Bad Gateway; rows stored before: 0"):
+        with pytest.raises(AppendFailed, match="the daemon answered 502: Bad Gateway"):
             send(file_of(b'{"a":1}\n'))
 
     def test_an_error_text_cannot_drive_the_terminal(self, send, daemon, file_of):
@@ -514,7 +512,7 @@ class TestRefusals:
         with pytest.raises(AppendFailed) as failed:
             send(file_of(b'{"a":1}\n'))
 
-        assert r"bad row \x1b[2J\n;" in str(failed.value)
+        assert r"bad row \x1b[2J\n" in str(failed.value)
 
     @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"successful_rows": "1"}', b"\xff"])
     def test_a_200_of_something_that_is_no_daemon_is_not_success(self, send, daemon, file_of, body):
