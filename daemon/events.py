@@ -5,9 +5,10 @@ Everything that can be refused from the head alone is refused before the body is
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from time import time
 
 import trio
@@ -21,8 +22,9 @@ from daemon.intake import Intake
 from daemon.rate_limit import RateLimited, RateLimits
 from daemon.sources import Sources
 from daemon.tokens import Token
+from segments.bulk import decode_bulk
 from segments.datafile_print import print_schema
-from segments.decode import Decoded, decode_body
+from segments.decode import Decoded
 from segments.errors import SchemaChanged, UnknownSource
 from segments.filenames import name_problem
 from segments.infer import infer
@@ -152,7 +154,7 @@ class EventsApi:
 
     def _decode(self, schema: Schema, body: bytes) -> Decoded:
         now = datetime.now(UTC).replace(tzinfo=None)
-        return decode_body(schema, _counted(parse_slices(body), schema), now)
+        return decode_bulk(schema, body, now, check_rows=partial(_check_rows, schema=schema))
 
     async def _actor(self, name: str, events: Events | None, body: bytes) -> Ingest:
         running = self._sources.peek(name)
@@ -208,15 +210,6 @@ async def _key(token: Token, key: str, body: bytes) -> Key:
     large = len(body) > INLINE_BYTES_MAX
     digest = await trio.to_thread.run_sync(fingerprint) if large else fingerprint()
     return Key(token.id, key, digest, int(time()))
-
-
-def _counted(parts: Iterable[Events], schema: Schema) -> Iterator[Events]:
-    """The parts, none of which is beyond the rows that a request may have."""
-    rows = 0
-    for part in parts:
-        rows += len(part)
-        _check_rows(rows, schema)
-        yield part
 
 
 def _check_rows(rows: int, schema: Schema) -> None:

@@ -1,7 +1,7 @@
 """Events and a schema -> one Arrow batch of good rows, and each row that does not fit with its reasons."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from segments.unknown_keys import UnknownKeys, note, unknown_keys
 _MISSING = "Strict type checking failed. Object does not have column '{}', you should send a value or recreate the table with a Nullable column type."
 _NOT_AN_OBJECT: dict[str, Any] = {}
 _NOTHING = object()
+_NO_CLOCK = datetime.min  # noqa: DTZ901 -- naive as all of them here; what is decoded already has its defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +134,9 @@ def value_at(path: Path, row: dict[str, Any], missing: object = None) -> Any:
     return value
 
 
-def decode_body(schema: Schema, parts: Iterable[Events], now: datetime) -> Decoded:
-    """Fit a body into the schema, a part at a time. Raises what `parts` raises, such as BodyRejected."""
-    group = decode_group(schema, [decode(schema, events, now) for events in parts], now)
+def join_decoded(schema: Schema, parts: Sequence[Decoded]) -> Decoded:
+    """The parts of one body as one."""
+    group = decode_group(schema, parts, _NO_CLOCK)
     bad = tuple(replace(row, index=position) for position, row in group.bad)
     return Decoded(group.good, bad, group.count, group.unknown)
 

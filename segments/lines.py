@@ -19,7 +19,7 @@ LINE_BYTES_MAX = 1 << 20
 SLICE_BYTES = 1 << 20
 """A large body is read in parts of about this size."""
 DEPTH_MAX = 64
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},]', re.DOTALL)
 _BEYOND_64_BITS = re.compile(rb"[0-9]{20}|-[0-9]{19}")
@@ -135,14 +135,15 @@ def parse_slices(body: bytes) -> Iterator[Events]:
 
     Raises BodyRejected, after the last part, as `parse_body` does.
     """
-    body = body.removeprefix(_BOM)
+    body = body.removeprefix(BOM)
     elements = array_elements(body)
     if elements is None and len(body) <= SLICE_BYTES:
         yield _parse_small(body)
         return
     found = False
     first_error = ""
-    for events in _line_slices(body) if elements is None else _element_slices(body, elements):
+    parts = map(parse_slice, line_slices(body, SLICE_BYTES)) if elements is None else _element_slices(body, elements)
+    for events in parts:
         found = found or len(events.errors) < len(events)
         first_error = first_error or events.errors.get(0, "")
         yield events
@@ -151,9 +152,7 @@ def parse_slices(body: bytes) -> Iterator[Events]:
 
 
 def _parse_small(body: bytes) -> Events:
-    events = Events()
-    for line in _lines(body):
-        _add(events, line)
+    events = parse_slice(body)
     if len(events.errors) < len(events) or not events:
         return events
     whole = Events()
@@ -179,7 +178,7 @@ def parse_lines(lines: Iterable[bytes]) -> Events:
 
 def parse_document(body: bytes) -> Events:
     """The events of a body that is one JSON document: an object, or an array of objects. Raises BodyRejected."""
-    body = body.removeprefix(_BOM).strip()
+    body = body.removeprefix(BOM).strip()
     elements = array_elements(body)
     events = Events()
     for start, end in [(0, len(body))] if elements is None else elements:
@@ -190,18 +189,20 @@ def parse_document(body: bytes) -> Events:
     return events
 
 
-def _line_slices(body: bytes) -> Iterator[Events]:
+def line_slices(body: bytes, size: int) -> Iterator[bytes]:
+    """A body cut at line ends into parts of about `size` bytes."""
     start = 0
     while start < len(body):
         end = len(body)
-        if end - start > SLICE_BYTES:
-            end = body.rfind(b"\n", start, start + SLICE_BYTES) + 1 or body.find(b"\n", start) + 1 or len(body)
-        events = Events()
-        for line in _lines(body[start:end]):
-            _add(events, line)
+        if end - start > size:
+            end = body.rfind(b"\n", start, start + size) + 1 or body.find(b"\n", start) + 1 or len(body)
+        yield body[start:end]
         start = end
-        if events:
-            yield events
+
+
+def parse_slice(part: bytes) -> Events:
+    """The events of whole lines; what is no JSON object is an event with an error."""
+    return parse_lines(_lines(part))
 
 
 def _element_slices(body: bytes, elements: list[tuple[int, int]]) -> Iterator[Events]:

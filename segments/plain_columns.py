@@ -95,21 +95,26 @@ def _json(_kind: ColumnType, values: Sequence[Any], _types: set[type]) -> pa.Arr
     return pa.array([None if value is None else json_literal(value) for value in values], pa.string())
 
 
-def _date(kind: ColumnType, values: Sequence[Any], types: set[type]) -> pa.Array | None:
-    if not types <= {str}:
+def plain_texts(kind: ColumnType, texts: pa.Array) -> pa.Array | None:
+    """A date or date-time column from strings; None when each has to be looked at."""
+    is_date = kind.name in {"Date", "Date32"}
+    if not _all_match(texts, DATE_TEXT if is_date else datetime_pattern(kind)):
         return None
-    texts = pa.array(values, pa.string())
-    return texts.cast(kind.arrow) if _all_match(texts, DATE_TEXT) else None
+    try:
+        # An impossible date, or one beyond the range of the unit, makes the cast raise ArrowInvalid.
+        return (texts if is_date else pc.utf8_rtrim(texts, "Z")).cast(kind.arrow)
+    except pa.ArrowInvalid:
+        return None
+
+
+def _date(kind: ColumnType, values: Sequence[Any], types: set[type]) -> pa.Array | None:
+    return plain_texts(kind, pa.array(values, pa.string())) if types <= {str} else None
 
 
 def _datetime(kind: ColumnType, values: Sequence[Any], types: set[type]) -> pa.Array | None:
     if types == {int}:
         return _unix(kind, values)
-    if not types <= {str}:
-        return None
-    texts = pa.array(values, pa.string())
-    # An impossible date, or one beyond the range of the unit, makes the cast raise ArrowInvalid.
-    return pc.utf8_rtrim(texts, "Z").cast(kind.arrow) if _all_match(texts, datetime_pattern(kind)) else None
+    return plain_texts(kind, pa.array(values, pa.string())) if types <= {str} else None
 
 
 def _unix(kind: ColumnType, values: Sequence[Any]) -> pa.Array | None:

@@ -6,13 +6,13 @@ import pytest
 
 from query.engine import run_query
 from segments.alteration import alter, is_wider, plan_alteration
+from segments.bulk import decode_bulk
 from segments.column_type import parse_type
 from segments.datafile import parse_datafile
-from segments.decode import decode_body
 from segments.disk import Disk
 from segments.errors import SchemaChanged, SchemaError
 from segments.filenames import DataDir
-from segments.lines import parse_body, parse_slices
+from segments.lines import parse_body
 from segments.source_log import Write
 from segments.verify import verify_source
 from tests.faults import Died, FaultyDisk
@@ -97,7 +97,7 @@ def test_a_widened_column_reads_its_old_values_exactly(tmp_path):
 
 def test_rows_decoded_under_the_old_schema_are_sent_back_to_be_decoded_anew(stored):
     log = stored.open()
-    decoded = decode_body(log.schema, parse_slices(body(1)), NOW.replace(tzinfo=None))
+    decoded = decode_bulk(log.schema, body(1), NOW.replace(tzinfo=None), check_rows=lambda _: None)
     alter(stored.disk, log, parse_datafile(WIDER))
     stale, stays = log.commit([Write(decoded), Write(parse_body(body(2)))], NOW, durably=True)
 
