@@ -142,6 +142,8 @@ class EventsApi:
             except ActorClosing:
                 if self._sources.is_closing:
                     raise
+                # Its source is renamed or dropped, or it was idle; the next turn finds what is there then.
+                await actor.finished.wait()
                 continue
             if isinstance(outcome, Committed):
                 return outcome

@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from daemon.config import SOURCE_IDLE_S, Config
-from daemon.ingest import Ingest
+from daemon.ingest import ActorClosing, Ingest
 from segments.disk import Disk
 from segments.errors import Corruption, SchemaError, UnknownSource
 from segments.filenames import SOURCE_ID, DataDir, SourceDir, name_problem
@@ -89,8 +89,14 @@ class Sources:
         while True:
             actor = await self.get(name)
             async with self.hold(name):
-                if self._open.get(name) is actor:
+                if self._open.get(name) is not actor:
+                    continue
+                try:
                     return await actor.perform(work)
+                except ActorClosing:
+                    if self._closed:
+                        raise
+                    await actor.finished.wait()
 
     def peek(self, name: str) -> Ingest | None:
         """The actor if it is running."""

@@ -177,7 +177,7 @@ def append(name: str, paths: tuple[str, ...], url: str, token: str, run_id: str)
     retries = f", {done.retries} retries" if done.retries else ""
     click.echo(
         f"{done.rows_sent} rows sent: {done.successful_rows} stored, {done.quarantined_rows} quarantined "
-        f"({done.batches} batches{retries})"
+        f"({done.batches} {'batch' if done.batches == 1 else 'batches'}{retries})"
     )
 
 
