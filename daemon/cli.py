@@ -76,6 +76,7 @@ GC_ALLOCATIONS = 100_000
     metavar="BYTES",
     help="Bytes of events a second for each data source; 0 is no limit.",
 )
+@click.version_option(package_name="siltstone")
 @click.option("--admin-token", default=None, help="Set the admin token; better through SILTSTONED_ADMIN_TOKEN.")
 def main(
     data: Path,

@@ -14,7 +14,7 @@ from time import time
 import trio
 
 from daemon.admission import Reservation
-from daemon.answers import Answer, Refused, Request
+from daemon.answers import JSON, Answer, Refused, Request
 from daemon.body import codec_of
 from daemon.config import CELLS_MAX, INLINE_BYTES_MAX, ROWS_MAX
 from daemon.ingest import ActorClosing, ActorFailed, InboxFull, Ingest
@@ -196,7 +196,11 @@ def _check(request: Request, name: str) -> Call:
     codec_of(request.head.headers.get(b"content-encoding"))
     text_format = request.query.get("format", "") or "ndjson"
     if text_format not in ("ndjson", "json"):
-        raise Refused(400, f"format '{text_format[:40]}' is not taken; send ndjson (the default) or json")
+        raise Refused(
+            400,
+            f"format '{text_format[:40]}' is not taken; send ndjson (the default) or json, or files of csv and parquet to "
+            "POST /v0/datasources?mode=append&format=FORMAT&name=NAME",
+        )
     proof = request.query.get("x-vercel-verify")
     if proof is not None:
         if not _PROOF.fullmatch(proof):
@@ -223,7 +227,8 @@ def _check_rows(rows: int, schema: Schema) -> None:
 
 
 def _accepted(call: Call, done: Committed) -> Answer:
+    fields = (*JSON, (b"idempotency-replayed", b"true")) if done.is_repeat else JSON
     counts = b'"successful_rows": %d, "quarantined_rows": %d' % (done.counts.successful, done.counts.quarantined)
     if call.wait:
-        return Answer(200, b'{%b, "lsn": %d}' % (counts, done.last_lsn))
-    return Answer(202, b"{%b}" % counts)
+        return Answer(200, b'{%b, "lsn": %d}' % (counts, done.last_lsn), fields)
+    return Answer(202, b"{%b}" % counts, fields)

@@ -111,6 +111,12 @@ class ImportsApi:
         exists = self._sources.exists(name)
         if mode != "create" and not exists:
             raise Refused(404, f"there is no data source '{name}' to {mode} to; send mode=create, or events")
+        if mode != "append" and not (payload.rows or b"").strip():
+            raise Refused(
+                400,
+                f"there are no rows in the body to {mode} with; send NDJSON, CSV or Parquet, or to create, a .datasource "
+                "file or ?schema=",
+            )
         delimiter = payload.fields.get("dialect_delimiter", ",")
         if len(delimiter) != 1:
             raise Refused(400, "dialect_delimiter is one character")

@@ -33,43 +33,44 @@ def build_router(
     administration = AdministrationApi(disk, sources, tokens, intake, shown, sql)
     jobs = Jobs()
     imports = ImportsApi(disk, sources, events, intake, shown, administration, jobs)
-    service = ServiceApi(tokens)
     source = "/v0/datasources/{}"
-    return Router(
-        [
-            Route("POST", "/v0/events", events.post, event="append-hfi"),
-            Route("GET", "/v0/sql", sql.get),
-            Route("POST", "/v0/sql", sql.post),
-            Route("GET", "/", service.front_page, is_open=True),
-            Route("GET", "/health", service.health, is_open=True),
-            Route("GET", "/v0/health", service.health, is_open=True),
-            Route("GET", "/version", service.version, is_open=True),
-            Route("GET", "/v0/workspace", service.workspace),
-            Route("GET", "/v1/workspace", service.workspace),
-            Route("GET", "/v0/user/workspaces", service.workspaces),
-            Route("GET", "/v1/user/workspaces", service.workspaces),
-            Route("GET", "/v0/regions", service.regions),
-            Route("GET", "/v0/pipes", service.pipes),
-            Route("GET", "/v0/tokens", token_api.list),
-            Route("POST", "/v0/tokens", token_api.create),
-            Route("GET", "/v0/tokens/{}", token_api.show),
-            Route("PUT", "/v0/tokens/{}", token_api.update),
-            Route("DELETE", "/v0/tokens/{}", token_api.delete),
-            Route("POST", "/v0/tokens/{}/refresh", token_api.refresh),
-            Route("GET", "/v0/datasources", shown.list),
-            Route("POST", "/v0/datasources", imports.post, event="append"),
-            Route("GET", source, shown.show),
-            Route("PUT", source, administration.rename, event="rename"),
-            Route("DELETE", source, administration.delete, event="delete"),
-            Route("GET", f"{source}/watermark", shown.watermark),
-            Route("POST", f"{source}/alter", administration.alter, event="alter"),
-            Route("POST", f"{source}/delete", administration.delete_rows),
-            Route("POST", f"{source}/truncate", administration.truncate, event="truncate"),
-            Route("POST", f"{source}/replay", administration.replay, event="replay"),
-            Route("POST", "/v1/datasources/{}/append", imports.append_as_job, event="append"),
-            Route("POST", "/v1/datasources/{}/replace", imports.replace_as_job, event="replace"),
-            Route("GET", "/v0/jobs", jobs.list),
-            Route("GET", "/v0/jobs/{}", jobs.show),
-            Route("POST", "/v0/analyze", AnalysisApi(intake).analyze),
-        ]
-    )
+    routes = [
+        Route("POST", "/v0/events", events.post, event="append-hfi"),
+        Route("GET", "/v0/sql", sql.get),
+        Route("POST", "/v0/sql", sql.post),
+        Route("GET", "/v0/tokens", token_api.list),
+        Route("POST", "/v0/tokens", token_api.create),
+        Route("GET", "/v0/tokens/{}", token_api.show),
+        Route("PUT", "/v0/tokens/{}", token_api.update),
+        Route("DELETE", "/v0/tokens/{}", token_api.delete),
+        Route("POST", "/v0/tokens/{}/refresh", token_api.refresh),
+        Route("GET", "/v0/datasources", shown.list),
+        Route("POST", "/v0/datasources", imports.post, event="append"),
+        Route("GET", source, shown.show),
+        Route("PUT", source, administration.rename, event="rename"),
+        Route("DELETE", source, administration.delete, event="delete"),
+        Route("GET", f"{source}/watermark", shown.watermark),
+        Route("POST", f"{source}/alter", administration.alter, event="alter"),
+        Route("POST", f"{source}/delete", administration.delete_rows),
+        Route("POST", f"{source}/truncate", administration.truncate, event="truncate"),
+        Route("POST", f"{source}/replay", administration.replay, event="replay"),
+        Route("POST", "/v1/datasources/{}/append", imports.append_as_job, event="append"),
+        Route("POST", "/v1/datasources/{}/replace", imports.replace_as_job, event="replace"),
+        Route("GET", "/v0/jobs", jobs.list),
+        Route("GET", "/v0/jobs/{}", jobs.show),
+        Route("POST", "/v0/analyze", AnalysisApi(intake).analyze),
+    ]
+    service = ServiceApi(tokens, (f"{route.method} {route.template.replace('{}', 'NAME')}" for route in routes))
+    routes += [
+        Route("GET", "/", service.front_page, is_open=True),
+        Route("GET", "/health", service.health, is_open=True),
+        Route("GET", "/v0/health", service.health, is_open=True),
+        Route("GET", "/version", service.version, is_open=True),
+        Route("GET", "/v0/workspace", service.workspace),
+        Route("GET", "/v1/workspace", service.workspace),
+        Route("GET", "/v0/user/workspaces", service.workspaces),
+        Route("GET", "/v1/user/workspaces", service.workspaces),
+        Route("GET", "/v0/regions", service.regions),
+        Route("GET", "/v0/pipes", service.pipes),
+    ]
+    return Router(routes)

@@ -1,6 +1,7 @@
 """The routes that are about the service itself: what it is, and the little that clients ask before they work."""
 
 import uuid
+from collections.abc import Iterable
 from importlib.metadata import version
 
 import orjson
@@ -8,14 +9,6 @@ import orjson
 from daemon.answers import Answer, Request, json_answer
 from daemon.tokens import Tokens
 
-_FRONT_PAGE = orjson.dumps(
-    {
-        "service": "siltstone",
-        "events": "POST /v0/events?name=NAME[&wait=true] with one JSON object, or one a line",
-        "token": "Authorization: Bearer TOKEN, or ?token=TOKEN",
-        "health": "GET /health",
-    }
-)
 _NAME = "siltstone"
 _EMAIL = "siltstone@localhost"
 
@@ -23,13 +16,24 @@ _EMAIL = "siltstone@localhost"
 class ServiceApi:
     """Handlers; one for the daemon. There is one workspace, and nobody in it: who has a token is let in."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, routes: Iterable[str]) -> None:
+        self._page = orjson.dumps(
+            {
+                "service": "siltstone",
+                "version": version("siltstone"),
+                "events": "POST /v0/events?name=NAME[&wait=true] with one JSON object, or one a line",
+                "token": "Authorization: Bearer TOKEN, or ?token=TOKEN",
+                "routes": sorted(routes),
+                "documentation": "docs/http-api.md, which came with the program",
+            },
+            option=orjson.OPT_INDENT_2,
+        )
         # The first token is made with the data directory and outlives changes of its text.
         self._id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"siltstone:{tokens.all[0].id}"))
 
     async def front_page(self, _: Request) -> Answer:
         """`GET /`: what this is, in short."""
-        return Answer(200, _FRONT_PAGE)
+        return Answer(200, self._page)
 
     async def health(self, _: Request) -> Answer:
         """`GET /health`."""

@@ -4,18 +4,42 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _check_url(_context: click.Context, _option: click.Parameter, url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise click.UsageError(f"the daemon's URL is like http://127.0.0.1:7181, not '{url}'")
+    return url
+
+
+def _check_token(_context: click.Context, _option: click.Parameter, token: str | None) -> str:
+    if not token:
+        raise click.UsageError("there is no token; set SILTSTONE_TOKEN, to what is in DATA/admin.token for one")
+    return token
+
+
 def daemon_options(command: F) -> F:
     """`--url` and `--token`, which every such command takes."""
     url = click.option(
-        "--url", envvar="SILTSTONE_URL", default="http://127.0.0.1:7181", show_default=True, help="Or SILTSTONE_URL."
+        "--url",
+        envvar="SILTSTONE_URL",
+        default="http://127.0.0.1:7181",
+        show_default=True,
+        callback=_check_url,
+        help="Or SILTSTONE_URL.",
     )
-    token = click.option("--token", envvar="SILTSTONE_TOKEN", required=True, help="Better given as SILTSTONE_TOKEN.")
+    token = click.option(
+        "--token",
+        envvar="SILTSTONE_TOKEN",
+        callback=_check_token,
+        help="Better given as SILTSTONE_TOKEN; the first one is in the data directory, in admin.token.",
+    )
     return url(token(command))
 
 
@@ -101,6 +125,7 @@ def create_token(name: str, scopes: tuple[str, ...], url: str, token: str) -> No
 @daemon_options
 def list_tokens(url: str, token: str) -> None:
     """List the tokens with their scopes."""
+    click.echo("name\tid\tscopes")
     for one in _call(url, token, "GET", "v0", "tokens")["tokens"]:
         scopes = ", ".join(":".join(filter(None, (s["type"], s["resource"]))) for s in one["scopes"])
         click.echo(f"{one['name']}\t{one['id']}\t{scopes}")

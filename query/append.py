@@ -34,13 +34,16 @@ TRY_AGAIN = (408, 429, 503)
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What was sent and answered for; `rows_sent` counts lines that are not blank, `bytes_sent` batches once each."""
+    """What was sent and answered for; `rows_sent` counts lines that are not blank.
+
+    `repeated_rows` of them, good and quarantined, were stored by an earlier run.
+    """
 
     rows_sent: int = 0
+    repeated_rows: int = 0
     successful_rows: int = 0
     quarantined_rows: int = 0
     batches: int = 0
-    bytes_sent: int = 0
     retries: int = 0
 
 
@@ -83,6 +86,7 @@ class _Answer:
     successful_rows: int
     quarantined_rows: int
     retries: int
+    is_repeat: bool
 
 
 def append(
@@ -159,7 +163,7 @@ def _counted_in(stored: Appended, batch: Batch, answer: _Answer) -> Appended:
         successful_rows=stored.successful_rows + answer.successful_rows,
         quarantined_rows=stored.quarantined_rows + answer.quarantined_rows,
         batches=stored.batches + 1,
-        bytes_sent=stored.bytes_sent + len(batch.body),
+        repeated_rows=stored.repeated_rows + (batch.rows if answer.is_repeat else 0),
         retries=stored.retries + answer.retries,
     )
 
@@ -235,7 +239,8 @@ def _reason(error: Exception) -> str:
 def _counts(response: urllib3.BaseHTTPResponse, batch: Batch, retries: int) -> _Answer:
     match _json(response):
         case {"successful_rows": int(successful), "quarantined_rows": int(quarantined)}:
-            return _Answer(successful, quarantined, retries)
+            is_repeat = response.headers.get("Idempotency-Replayed") == "true"
+            return _Answer(successful, quarantined, retries, is_repeat)
         case _:
             raise _Stopped(
                 f"{batch.where}: the answer {response.status} has no row counts, so it isn't a Siltstone daemon's"

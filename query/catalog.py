@@ -63,6 +63,7 @@ class Catalog:
     paths: tuple[Path, ...]
     damage: tuple[Corruption, ...]
     wal_rows: int
+    wal_bytes: int
 
 
 def fill(connection: duckdb.DuckDBPyConnection, statement: Statement, stored: Stored) -> Catalog:
@@ -75,7 +76,7 @@ def fill(connection: duckdb.DuckDBPyConnection, statement: Statement, stored: St
     _make_service_tables(connection, set(stored.tables) if lists else mentioned, stored)
     paths: list[Path] = []
     damage: list[Corruption] = []
-    wal_rows = 0
+    wal_rows = wal_bytes = 0
     for name in names:
         try:
             snapshot = open_snapshot(stored.disk, stored.data.source(name))
@@ -89,9 +90,10 @@ def fill(connection: duckdb.DuckDBPyConnection, statement: Statement, stored: St
                 _make_view(connection, name + suffix, snapshot, kind)
                 paths += rows.paths
                 wal_rows += rows.tail.num_rows
+                wal_bytes += rows.tail.nbytes
     if lists:
         damage += _make_stubs(connection, stored, set(stored.names) - set(names))
-    return Catalog(tuple(paths), tuple(damage), wal_rows)
+    return Catalog(tuple(paths), tuple(damage), wal_rows, wal_bytes)
 
 
 def _make_view(connection: duckdb.DuckDBPyConnection, view: str, snapshot: Snapshot, kind: RowKind) -> None:

@@ -56,6 +56,7 @@ def _data_option(command: F) -> F:
     return click.option(
         "--data",
         envvar="SILTSTONE_DATA",
+        show_envvar=True,
         required=True,
         callback=_check_data,
         type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -70,6 +71,7 @@ def _known_source(data: Path, name: str) -> SourceDir:
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="siltstone")
 def main() -> None:
     """Query, inspect and feed a Siltstone data directory."""
 
@@ -174,11 +176,15 @@ def append(name: str, paths: tuple[str, ...], url: str, token: str, run_id: str)
             )
     except (AppendFailed, UnreadableInput) as error:
         raise _Failed(str(error)) from error
-    retries = f", {done.retries} retries" if done.retries else ""
+    notes = [f"{done.batches} {'batch' if done.batches == 1 else 'batches'}"]
+    notes += [f"{done.retries} retries"] if done.retries else []
+    notes += [f"{done.repeated_rows} rows were there from an earlier run"] if done.repeated_rows else []
     click.echo(
         f"{done.rows_sent} rows sent: {done.successful_rows} stored, {done.quarantined_rows} quarantined "
-        f"({done.batches} {'batch' if done.batches == 1 else 'batches'}{retries})"
+        f"({', '.join(notes)})"
     )
+    if done.quarantined_rows:
+        click.echo(f"siltstone: the reasons are in {name}_quarantine, columns c__error and c__row", err=True)
 
 
 for command in (create, alter, drop, replay, token):

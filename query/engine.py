@@ -17,6 +17,7 @@ from query import guard
 from query.catalog import Catalog, Stored, fill
 from query.dialect import macros_sql
 from query.errors import QueryFailed, ResourceNotFound, StatementRefused
+from query.hints import with_hint
 from query.quoting import quoted_name, quoted_text
 from query.statement import Statement, parse_statement
 from segments.disk import Disk
@@ -54,6 +55,7 @@ class Result:
     damage: tuple[Corruption, ...]
     connection: duckdb.DuckDBPyConnection
     wal_rows: int
+    wal_bytes: int
 
     def scanned(self) -> Scanned:
         """To be asked once all rows are read. What DuckDB answers from the files' footers counts as nothing."""
@@ -63,7 +65,7 @@ class Result:
             profile = {}
         rows = profile.get("query", {}).get("total_rows_scanned", 0)
         size = profile.get("io", {}).get("total_bytes_read", 0)
-        return Scanned(int(rows) + self.wal_rows, int(size))
+        return Scanned(int(rows) + self.wal_rows, int(size) + self.wal_bytes)
 
 
 def open_connection(limits: Limits) -> duckdb.DuckDBPyConnection:
@@ -93,10 +95,13 @@ def run_query(disk: Disk, data: DataDir, sql: str) -> Result:
     Raises QueryFailed, and UnknownSource with the names that there are.
     """
     connection = open_connection(Limits(spill_directory=None))
-    statement = parse_statement(connection, sql)
+    stored = Stored(disk, data)
+    try:
+        statement = parse_statement(connection, sql)
+    except QueryFailed as error:
+        raise with_hint(error, connection, sql, stored) from error
     if statement.format_name is not None:
         raise StatementRefused("FORMAT belongs to SQL over HTTP; here it is the option --format")
-    stored = Stored(disk, data)
     catalog = fill(connection, statement, stored)
     _execute(connection, macros_sql(statement.functions | statement.table_functions))
     try:
@@ -134,7 +139,7 @@ def _run(connection: duckdb.DuckDBPyConnection, statement: Statement, catalog: C
     except (duckdb.Error, MemoryError) as error:
         raise _failure(error) from error
     guarded = pa.RecordBatchReader.from_batches(reader.schema, _batches(reader))
-    return Result(guarded, catalog.damage, connection, catalog.wal_rows)
+    return Result(guarded, catalog.damage, connection, catalog.wal_rows, catalog.wal_bytes)
 
 
 def _representable(found: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:

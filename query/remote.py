@@ -38,7 +38,12 @@ class Remote:
         try:
             response = self._pool.request(method, target, body=body, headers=headers)
         except urllib3.exceptions.HTTPError as error:
-            raise RemoteFailed(f"the daemon at {self._url} can't be reached: {error}") from error
+            reason = (
+                "it takes too long to answer"
+                if isinstance(error, urllib3.exceptions.ReadTimeoutError)
+                else "nobody answers"
+            )
+            raise RemoteFailed(f"{reason} at {self._url}; is siltstoned running there?") from error
         try:
             document = orjson.loads(response.data) if response.data else {}
         except orjson.JSONDecodeError:

@@ -22,6 +22,8 @@ from pyarrow import ipc
 
 from query.catalog import Stored
 from query.engine import Limits, open_connection, run_confined
+from query.errors import QueryFailed
+from query.hints import with_hint
 from query.sql_request import Answered, Failed, WorkerConfig, WorkerRequest, encode_reply, spill_directory
 from query.statement import format_named, parse_statement
 from query.wire import write_answer
@@ -72,9 +74,13 @@ def main() -> None:
 def _answer(connection: duckdb.DuckDBPyConnection, data: DataDir, job: _Job) -> Answered:
     """Write the answer into the file that the request names. Raises StorageError."""
     request, started = job.request, time.monotonic()
-    statement = parse_statement(connection, request.sql)
     readable = None if request.readable is None else frozenset(request.readable)
-    result = run_confined(connection, statement, Stored(Disk(), data, readable, job.ops_log))
+    stored = Stored(Disk(), data, readable, job.ops_log)
+    try:
+        statement = parse_statement(connection, request.sql)
+    except QueryFailed as error:
+        raise with_hint(error, connection, request.sql, stored) from error
+    result = run_confined(connection, statement, stored)
     with Path(request.output).open("r+b") as out:
         written = write_answer(
             result,

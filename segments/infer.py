@@ -47,7 +47,10 @@ def infer(parts: Iterable[Events]) -> Schema:
     columns: list[Column] = []
     _Columns(columns).collect(root, (), "")
     if not columns:
-        raise BodyRejected("no column can be inferred: no object in the body has a value other than null, {} or []")
+        raise BodyRejected(
+            "no column can be inferred: no object in the body has a value other than null, {} or []; send one that has, "
+            "or create the data source with a schema first"
+        )
     times = [column.name for column in columns if column.type.name == "DateTime64"]
     return Schema(tuple(columns), tuple(times[:1]))
 

@@ -7,7 +7,7 @@ is not durable, which voids whatever the dead file holds from there on.
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Self
 
@@ -57,10 +57,14 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What became of one request of a group. `last_lsn` is 0 when it had no rows."""
+    """What became of one request of a group. `last_lsn` is 0 when it had no rows.
+
+    `is_repeat`: the rows were stored before, by a request with the same key.
+    """
 
     counts: Counts
     last_lsn: Lsn
+    is_repeat: bool = field(default=False, compare=False)
 
     @classmethod
     def none(cls) -> Self:
@@ -191,7 +195,7 @@ class SourceLog:
             return error
         if known is None:
             return Committed.none()
-        return Committed(Counts(known.successful, known.quarantined), Lsn(known.last_lsn))
+        return Committed(Counts(known.successful, known.quarantined), Lsn(known.last_lsn), is_repeat=True)
 
     def sync(self) -> None:
         """Make every appended row durable. Raises WriteFailed."""

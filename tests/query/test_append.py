@@ -204,7 +204,7 @@ class TestTheRequest:
 
         appended = send(path, name="fl & ights", url=daemon.url + "/")
 
-        assert appended == Appended(3, successful_rows=2, quarantined_rows=1, batches=1, bytes_sent=24, retries=0)
+        assert appended == Appended(3, successful_rows=2, quarantined_rows=1, batches=1, retries=0)
         assert daemon.rows() == [b'{"a":1}', b'{"a":2}', b"not json"]
         [request] = daemon.requests
         assert request["path"] == "/v0/events"
@@ -318,7 +318,7 @@ class TestBatches:
         appended = send(file_of(b"\n".join(rows) + b"\n"))
 
         bodies = list(daemon.stored.values())
-        assert appended == Appended(1_000_000, 1_000_000, 0, batches=3, bytes_sent=sum(map(len, bodies)), retries=0)
+        assert appended == Appended(1_000_000, successful_rows=1_000_000, batches=3, retries=0)
         assert [len(body) for body in bodies] == [7_999_999, 7_999_999, 3_999_999]
         assert daemon.rows() == rows
 
@@ -420,7 +420,7 @@ class TestRetries:
         assert str(failed.value).endswith(
             "b, lines 1-2: given up at try 11: the daemon answered 503: the disk is full; rows stored before: 1"
         )
-        assert failed.value.stored == Appended(1, 1, 0, batches=1, bytes_sent=7, retries=0)
+        assert failed.value.stored == Appended(1, successful_rows=1, batches=1, retries=0)
 
     def test_patience_starts_anew_with_each_batch(self, send, daemon, file_of):
         daemon.turns = [Turn(503, retry_after="50"), Turn(), Turn(503, retry_after="50"), Turn()]

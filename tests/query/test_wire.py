@@ -86,7 +86,7 @@ def written(reader_or_sql, format_name, *, quote_64bit=False, limit_bytes=1 << 3
         nothing = Stored(Disk(), DataDir(Path("/nowhere")))
         result = run_confined(connection, parse_statement(connection, reader_or_sql), nothing)
     else:
-        result = Result(reader_or_sql, (), CONNECTION, 0)
+        result = Result(reader_or_sql, (), CONNECTION, 0, 0)
     out = io.BytesIO()
     done = wire.write_answer(
         result,

@@ -149,6 +149,17 @@ def test_large(api, name):
     assert "1000000" in answer.json()["error"]
 
 
+@states(
+    "No data source is made from objects without a value, such as `{}`: that is 400, which says how to make one; once it is there, such rows are taken."
+)
+def test_no_values(api, name):
+    answer = api.post(b'{}\n{"a":null,"b":[]}', f"name={name}")
+    assert answer.status == 400
+    assert "create the data source with a schema" in answer.json()["error"]
+    api.post(b'{"a":1}', f"name={name}")
+    assert api.post(b"{}", f"name={name}").json()["successful_rows"] == 1
+
+
 @states("Only a body without any JSON object is itself refused, with 400; it makes no data source.")
 @pytest.mark.parametrize("body", [b"nope", b"[1,2]", b"1\n2", b'"text"', b"\xff\xfe"])
 def test_no_object(api, body):
@@ -196,12 +207,14 @@ def test_vercel(api, name):
 
 
 @states(
-    "The same `Idempotency-Key` with the same body gives the first answer again and adds nothing.",
+    "The same `Idempotency-Key` with the same body gives the first answer again, with `Idempotency-Replayed: true`, and adds nothing.",
     "The same `Idempotency-Key` with another body is refused with 422.",
 )
 def test_idempotency(api, name):
     first = api.post(b'{"n":1}', f"name={name}&wait=true", Idempotency_Key="a")
-    assert api.post(b'{"n":1}', f"name={name}&wait=true", Idempotency_Key="a").body == first.body
+    again = api.post(b'{"n":1}', f"name={name}&wait=true", Idempotency_Key="a")
+    assert (again.body, again.headers["idempotency-replayed"]) == (first.body, "true")
+    assert "idempotency-replayed" not in first.headers
     assert api.post(b'{"n":2}', f"name={name}&wait=true", Idempotency_Key="a").status == 422
     assert query(api.data, f"SELECT count(*) AS n FROM {name}") == [{"n": 1}]
 

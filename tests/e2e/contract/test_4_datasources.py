@@ -158,6 +158,25 @@ def test_append(api, name, kind, multipart):
     ]
 
 
+@states(
+    "`Content-Type` does not make a form of rows: what curl sends by default is taken for what it is.",
+    "To create or replace with a body without rows is refused with 400, and nothing changes.",
+)
+def test_curl_calls_everything_a_form(api, name):
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    assert call(api, "POST", f"/v0/datasources?name={name}", b"SCHEMA >\n    `n` Int8\n", **form).status == 200
+    for mode, rows, count in (("append", b"n\n1\n2\n", 2), ("replace", b"n\n3\n", 1)):
+        answer = call(api, "POST", f"/v0/datasources?mode={mode}&format=csv&name={name}", rows, **form)
+        assert answer.status == 200, answer.body
+        assert query(api.data, f"SELECT count(*) AS n FROM {name}") == [{"n": count}]
+    job = call(api, "POST", f"/v1/datasources/{name}/append?format=ndjson", b'{"n":4}', **form).json()
+    assert call(api, "GET", f"/v0/jobs/{job['id']}").json()["blocks"][0]["process_return"][0]["lines"] == 1
+    for target in (f"mode=replace&name={name}", f"mode=create&name={name}_new"):
+        assert call(api, "POST", f"/v0/datasources?{target}", b"").status == 400
+    assert query(api.data, f"SELECT count(*) AS n FROM {name}") == [{"n": 2}]
+    assert not (api.data / "sources" / f"{name}_new").exists()
+
+
 @states("Rows of a file that do not fit go to quarantine and are counted in `quarantine_rows`; `error` says so.")
 def test_append_bad_rows(api, name):
     api.post(b'{"n":1}', f"name={name}")

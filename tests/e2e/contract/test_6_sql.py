@@ -65,7 +65,7 @@ def test_formats(api, filled):
 
 
 @states(
-    "FORMAT JSON has `meta` with names and types, `data`, `rows` and `statistics`.",
+    "FORMAT JSON has `meta` with names and types of the result, all of them Nullable, `data`, `rows` and `statistics`.",
     "Integers of 64 bits are exact, and unquoted unless `output_format_json_quote_64bit_integers=1`.",
 )
 def test_json(api, filled):
@@ -94,6 +94,17 @@ def test_scopes(api, filled):
         assert (answer.status, answer.json()["error"]) == (403, f"Resource '{missing}' not found")
     assert filled + "_other" not in sql(api, "SHOW TABLES", token).body.decode()
     assert sql(api, "SELECT 1", "wrong").status == 403
+
+
+@states(
+    "A name that is a word of the dialect is pointed out where the statement can't be parsed: it needs double quotes."
+)
+def test_reserved_words(api, name):
+    api.post(b'{"at":1,"n":2}', f"name={name}&wait=true")
+    answer = sql(api, f"SELECT max(at) FROM {name}")
+    assert answer.status == 400
+    assert '"at" means something in the dialect' in answer.json()["error"]
+    assert sql(api, f'SELECT max("at") FROM {name}').body == b"1\n"
 
 
 @states("A syntax error or an unknown column is 400 with the engine's message.")
