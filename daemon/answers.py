@@ -1,8 +1,9 @@
 """What a handler gives back: an answer, or a refusal with one sentence that says what to do."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from time import time
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
@@ -26,13 +27,28 @@ class Refused(Exception):
         self.retry_after_s = retry_after_s
 
 
+class LongBody(Protocol):
+    """A body that is not held in memory; to be closed by whoever sends it."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """All of it, once."""
+
+    def close(self) -> None:
+        """It is not needed any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A success, with the fields of its head beyond those that every answer has."""
+    """A success, with the fields of its head beyond those that every answer has; `long_body` stands for `body`."""
 
     status: int
     body: bytes
     fields: Fields = JSON
+    long_body: "LongBody | None" = None
 
 
 def json_answer(value: Any, status: int = 200) -> Answer:

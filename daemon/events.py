@@ -133,7 +133,7 @@ class EventsApi:
                 size = len(body) + _CELL_BYTES * len(events) * len(schema.columns)
             else:
                 async with self._decoding:
-                    decoded = await trio.to_thread.run_sync(self._decode, schema, body)
+                    decoded = await trio.to_thread.run_sync(self.decode, schema, body)
                 write = Write(decoded, key)
                 size = len(body) + decoded.good.nbytes
             reservation.hold(size)
@@ -154,7 +154,8 @@ class EventsApi:
             if not isinstance(outcome, SchemaChanged):
                 raise outcome
 
-    def _decode(self, schema: Schema, body: bytes) -> Decoded:
+    def decode(self, schema: Schema, body: bytes) -> Decoded:
+        """In a thread: a large body's rows, as long as they are not too many. Raises Refused, BodyRejected."""
         now = datetime.now(UTC).replace(tzinfo=None)
         return decode_bulk(schema, body, now, check_rows=partial(_check_rows, schema=schema))
 

@@ -3,6 +3,7 @@
 h11 is a parser, not a policy: `head_policy` judges what it lets through.
 """
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
@@ -210,11 +211,7 @@ class HttpConnection:
 
     async def respond(self, status: int, fields: Fields, body: bytes) -> None:
         """Send a whole answer. If the request's body has not been read, the connection closes after it."""
-        is_read = self._plain or self._h11.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
-        if self.closing or not is_read:
-            self._said_close = True
-            fields = (*fields, (b"connection", b"close"))
-        self._answered = True
+        fields = self._begin_answer(fields)
         if self._plain:
             await self._send(self._heads.responses.serialise(status, fields, len(body), self.request_id) + body)
             return
@@ -224,6 +221,28 @@ class HttpConnection:
             data += self._h11.send(h11.Data(data=body)) or b""
         data += self._h11.send(h11.EndOfMessage()) or b""
         await self._send(data)
+
+    async def respond_at_length(self, status: int, fields: Fields, size: int, chunks: AsyncIterator[bytes]) -> None:
+        """Send an answer of `size` bytes piece by piece, each within the time that any answer has."""
+        fields = self._begin_answer(fields)
+        if self._plain:
+            await self._send(self._heads.responses.serialise(status, fields, size, self.request_id))
+            async for chunk in chunks:
+                await self._send(chunk)
+            return
+        await self._send(self._h11.send(response(status, (*fields, (b"x-request-id", self.request_id)), size)) or b"")
+        if not self._head_method:
+            async for chunk in chunks:
+                await self._send(self._h11.send(h11.Data(data=chunk)) or b"")
+        await self._send(self._h11.send(h11.EndOfMessage()) or b"")
+
+    def _begin_answer(self, fields: Fields) -> Fields:
+        is_read = self._plain or self._h11.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+        self._answered = True
+        if self.closing or not is_read:
+            self._said_close = True
+            return (*fields, (b"connection", b"close"))
+        return fields
 
     async def close(self) -> None:
         """Close so that the last answer arrives: half-close, then read what was still on its way, within bounds."""

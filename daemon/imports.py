@@ -21,8 +21,8 @@ from daemon.payload import Payload, read_payload
 from daemon.sources import Sources
 from daemon.tabular import csv_to_events, parquet_to_events
 from segments.disk import Disk
+from segments.errors import SchemaChanged
 from segments.filenames import name_problem
-from segments.lines import parse_body
 from segments.schema import Schema
 from segments.source_files import load_schema
 from segments.source_log import Committed, Write
@@ -132,12 +132,16 @@ class ImportsApi:
         return await self._events.store(Call(name, wait=True, is_document=False, key=None), rows, None, reservation)
 
     async def _replace(self, name: str, rows: bytes) -> Committed:
-        events = await trio.to_thread.run_sync(parse_body, rows)
-        work = partial(replace_rows, self._disk, group=[Write(events)], now=datetime.now(UTC))
-        (outcome,) = await self._sources.perform(name, work)
-        if not isinstance(outcome, Committed):
-            raise outcome
-        return outcome
+        while True:
+            now = datetime.now(UTC)
+            schema = (await self._sources.get(name)).log.schema
+            decoded = await trio.to_thread.run_sync(self._events.decode, schema, rows)
+            work = partial(replace_rows, self._disk, group=[Write(decoded)], now=now)
+            (outcome,) = await self._sources.perform(name, work)
+            if isinstance(outcome, Committed):
+                return outcome
+            if not isinstance(outcome, SchemaChanged):
+                raise outcome
 
     async def _schema(self, name: str) -> Schema:
         return await trio.to_thread.run_sync(load_schema, self._disk, self._sources.directory(name))

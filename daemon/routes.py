@@ -1,5 +1,6 @@
 """A connection's requests -> handlers -> answers, and the one table that turns errors into HTTP."""
 
+from contextlib import closing
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
 
@@ -127,7 +128,12 @@ class Routes:
                     self._log.note(request, answer.status)
                 await connection.drain(head)
                 connection.closing = self._watch.closing
-                await connection.respond(answer.status, (*answer.fields, *request.fields), answer.body)
+                fields = (*answer.fields, *request.fields)
+                if answer.long_body is None:
+                    await connection.respond(answer.status, fields, answer.body)
+                else:
+                    with closing(answer.long_body) as body:
+                        await connection.respond_at_length(answer.status, fields, body.size, body.chunks())
 
     async def _refuse(self, request: Request, refused: Refused) -> None:
         if request.event:

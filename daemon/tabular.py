@@ -3,28 +3,45 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from daemon.config import ROWS_MAX
 from segments.errors import BodyRejected
 from segments.schema import Column, Schema
 
 _LITERAL = re.compile(r"-?(0|[1-9][0-9]{0,39})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?|true|false")
 _TEXT_TYPES = frozenset({"String", "FixedString", "LowCardinality", "Date", "Date32", "DateTime", "DateTime64", "UUID"})
 PARQUET_ROWS_AT_ONCE = 256
-GROWTH_MAX = 16
-"""How many times its size a Parquet file may be as events: its pages may unfold without end."""
+EVENTS_BYTES_MAX = 64 << 20
+"""What a file may become as events: pages of Parquet unfold without end, and CSV names its columns once for all rows."""
+
+
+def _joined(events: Iterable[bytes]) -> bytes:
+    """A line each. Raises BodyRejected when they become too many bytes."""
+    lines: list[bytes] = []
+    size = 0
+    for event in events:
+        size += len(event) + 1
+        if size > EVENTS_BYTES_MAX:
+            raise BodyRejected(f"the file's rows are more than {EVENTS_BYTES_MAX} bytes as JSON; send it in parts")
+        lines.append(event)
+    return b"\n".join(lines)
 
 
 def csv_to_events(body: bytes, schema: Schema | None, *, delimiter: str) -> bytes:
     """One JSON object a row. Without a schema the first row names the columns; with one it does if it has their names.
 
-    An empty field is null. In a column of no text type, and without a schema in one where every field is such, a field
+    An empty field is left out, but in a String column that can hold nothing else it is the empty string. In a column of no text type, and without a schema in one where every field is such, a field
     that is a JSON number or boolean is one. Raises BodyRejected.
     """
+    if body.count(b"\n") > ROWS_MAX:
+        raise BodyRejected(f"the CSV has more than {ROWS_MAX} lines; send it in parts")
     try:
         text = body.decode("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if row]
@@ -40,13 +57,25 @@ def csv_to_events(body: bytes, schema: Schema | None, *, delimiter: str) -> byte
     if too_long is not None:
         raise BodyRejected(f"row {too_long} of the CSV has more fields than there are columns ({len(names)})")
     by_name = {column.name.lower(): column for column in columns}
-    keys = [_path(by_name.get(name.lower()), name) for name in names]
-    literal = [_takes_literals(by_name.get(name.lower()), rows, number) for number, name in enumerate(names)]
-    return b"\n".join(_events(rows, keys, literal))
+    fields = [_field(by_name.get(name.lower()), name, rows, number) for number, name in enumerate(names)]
+    return _joined(_events(rows, fields))
 
 
-def _path(column: Column | None, name: str) -> tuple[str, ...]:
-    return (name,) if column is None or not column.path else column.path
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """Where in an event a field of a row goes, whether its text may be a JSON literal, and what it is when empty."""
+
+    path: tuple[str, ...]
+    takes_literals: bool
+    empty: str | None
+
+
+def _field(column: Column | None, name: str, rows: Sequence[Sequence[str]], number: int) -> _Field:
+    path = (name,) if column is None or not column.path else column.path
+    must_be_text = (
+        column is not None and column.type.name == "String" and not column.type.nullable and column.default is None
+    )
+    return _Field(path, _takes_literals(column, rows, number), "" if must_be_text else None)
 
 
 def _takes_literals(column: Column | None, rows: Sequence[Sequence[str]], number: int) -> bool:
@@ -55,36 +84,29 @@ def _takes_literals(column: Column | None, rows: Sequence[Sequence[str]], number
     return all(_LITERAL.fullmatch(row[number]) for row in rows if number < len(row) and row[number])
 
 
-def _events(rows: list[list[str]], keys: list[tuple[str, ...]], literal: list[bool]) -> Iterator[bytes]:
+def _events(rows: list[list[str]], fields: list[_Field]) -> Iterator[bytes]:
     for row in rows:
-        event: dict[str, object] = {}
-        for key, is_literal, field in zip(keys, literal, row, strict=False):
-            value: object = None
-            if field:
-                value = orjson.Fragment(field) if is_literal and _LITERAL.fullmatch(field) else field
+        event: dict[str, Any] = {}
+        for field, text in zip(fields, row, strict=False):
+            if not text and field.empty is None:
+                continue
             place = event
-            for step in key[:-1]:
-                inner = place.setdefault(step, {})
-                assert isinstance(inner, dict)
-                place = inner
-            place[key[-1]] = value
+            for step in field.path[:-1]:
+                place = place.setdefault(step, {})
+            is_literal = field.takes_literals and _LITERAL.fullmatch(text)
+            place[field.path[-1]] = orjson.Fragment(text) if is_literal else text
         yield orjson.dumps(event)
 
 
 def parquet_to_events(body: bytes) -> bytes:
     """One JSON object a row. Raises BodyRejected."""
-    events: list[bytes] = []
-    size = 0
     try:
-        file = pq.ParquetFile(pa.BufferReader(body))
-        for batch in file.iter_batches(batch_size=PARQUET_ROWS_AT_ONCE):
-            for row in batch.to_pylist():
-                events.append(orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS))
-                size += len(events[-1])
-            if size > GROWTH_MAX * len(body) + (1 << 20):
-                raise BodyRejected(
-                    f"the Parquet file unfolds to more than {GROWTH_MAX} times its size; send it in parts"
-                )
+        return _joined(_parquet_rows(body))
     except (pa.ArrowException, OSError, orjson.JSONEncodeError, ValueError) as error:
         raise BodyRejected(f"the body is not a Parquet file that can be read: {error}") from None
-    return b"\n".join(events)
+
+
+def _parquet_rows(body: bytes) -> Iterator[bytes]:
+    for batch in pq.ParquetFile(pa.BufferReader(body)).iter_batches(batch_size=PARQUET_ROWS_AT_ONCE):
+        for row in batch.to_pylist():
+            yield orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
