@@ -69,6 +69,7 @@ class Request:
     path: str = ""
     query: dict[str, str] = field(default_factory=dict)
     token: Token = NOBODY
+    presented: str = ""
     fields: Fields = field(default=())
     event: str = ""
     source: str = ""

@@ -76,6 +76,11 @@ GC_ALLOCATIONS = 100_000
     metavar="BYTES",
     help="Bytes of events a second for each data source; 0 is no limit.",
 )
+@click.option(
+    "--tokens-on-loopback",
+    is_flag=True,
+    help="Give the admin token to any program on this machine that asks GET /tokens, as `tb` does for a local server.",
+)
 @click.version_option(package_name="siltstone")
 @click.option("--admin-token", default=None, help="Set the admin token; better through SILTSTONED_ADMIN_TOKEN.")
 def main(
@@ -90,6 +95,7 @@ def main(
     limit_requests: int,
     limit_bytes: int,
     admin_token: str | None,
+    tokens_on_loopback: bool,
 ) -> None:
     """Take events over HTTP, answer when they are safe on disk, keep them as Parquet.
 
@@ -105,6 +111,7 @@ def main(
         sync_interval_s=sync_interval,
         memory_bytes=memory,
         admin_token=admin_token or None,
+        tokens_on_loopback=tokens_on_loopback,
         auto_create=auto_create,
         limit_requests=limit_requests,
         limit_bytes=limit_bytes,

@@ -19,6 +19,8 @@ class Config:
     memory_bytes: int = 256 * 1024 * 1024
     """For all bodies in memory together; beyond it requests get 503 with Retry-After."""
     admin_token: str | None = None
+    tokens_on_loopback: bool = False
+    """Whether `GET /tokens` gives the admin token to programs on this machine, which `tb` without --cloud asks for."""
     auto_create: bool = True
     """Whether a first event makes its data source."""
     limit_requests: int = 0

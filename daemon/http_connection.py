@@ -5,6 +5,7 @@ h11 is a parser, not a policy: `head_policy` judges what it lets through.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from itertools import count
 from typing import Protocol
 
@@ -254,6 +255,12 @@ class HttpConnection:
                     seen += len(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the client is on this machine."""
+        stream = self._stream
+        return isinstance(stream, trio.SocketStream) and ip_address(stream.socket.getpeername()[0]).is_loopback
 
     @property
     def can_answer(self) -> bool:

@@ -60,7 +60,11 @@ def build_router(
         Route("GET", "/v0/jobs/{}", jobs.show),
         Route("POST", "/v0/analyze", AnalysisApi(intake).analyze),
     ]
-    service = ServiceApi(tokens, (f"{route.method} {route.template.replace('{}', 'NAME')}" for route in routes))
+    service = ServiceApi(
+        tokens,
+        (f"{route.method} {route.template.replace('{}', 'NAME')}" for route in routes),
+        tokens_on_loopback=config.tokens_on_loopback,
+    )
     routes += [
         Route("GET", "/", service.front_page, is_open=True),
         Route("GET", "/health", service.health, is_open=True),
@@ -70,6 +74,8 @@ def build_router(
         Route("GET", "/v1/workspace", service.workspace),
         Route("GET", "/v0/user/workspaces", service.workspaces),
         Route("GET", "/v1/user/workspaces", service.workspaces),
+        Route("POST", "/v1/workspaces", service.name_workspace),
+        Route("GET", "/tokens", service.local_tokens, is_open=True),
         Route("GET", "/v0/regions", service.regions),
         Route("GET", "/v0/pipes", service.pipes),
     ]

@@ -149,23 +149,28 @@ class Routes:
             raise Refused(405, f"{head.method.decode()} is never taken here", allow=b"GET, POST, PUT, DELETE, OPTIONS")
         route, arguments = self._router.find(head.method.decode(), request.path)
         if not route.is_open:
-            request.token = self._authenticate(head, request.query)
+            request.presented = _presented(head, request.query)
+            request.token = self._authenticate(request.presented)
             request.connection.keep_head()
         request.event = route.event
         return await route.handler(request, *arguments)
 
-    def _authenticate(self, head: Head, query: dict[str, str]) -> Token:
-        header = head.headers.get(b"authorization")
-        presented = query.get("token", "")
-        if header is not None:
-            scheme, _, credentials = header.decode("latin-1").partition(" ")
-            presented = credentials.strip() if scheme.lower() == "bearer" else ""
+    def _authenticate(self, presented: str) -> Token:
         if not presented:
             raise Refused(403, "there is no token; send 'Authorization: Bearer TOKEN' or ?token=TOKEN")
         token = self._tokens.find(presented)
         if token is None:
             raise Refused(403, "the token is not known to this server")
         return token
+
+
+def _presented(head: Head, query: dict[str, str]) -> str:
+    """The text of the token that a request comes with; the header counts first."""
+    header = head.headers.get(b"authorization")
+    if header is None:
+        return query.get("token", "")
+    scheme, _, credentials = header.decode("latin-1").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else ""
 
 
 def _parse_target(target: bytes) -> tuple[str, dict[str, str]]:

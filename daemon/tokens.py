@@ -111,6 +111,12 @@ class Tokens:
             return None
         return None if token.expires_at and token.expires_at <= time() else token
 
+    def admin_text(self) -> str:
+        """The admin token, where a first start has written it down. Raises TokenRefused."""
+        if not self._disk.exists(self._data.admin_token):
+            raise TokenRefused("the admin token was set from outside and is written down nowhere here")
+        return self._disk.read(self._data.admin_token).decode().strip()
+
     def named(self, name: str) -> Token | None:
         """The token with this name, id or text."""
         named = next((token for token in self._tokens if name in (token.name, token.id)), None)

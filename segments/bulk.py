@@ -102,7 +102,18 @@ class BulkSchema:
             return False
         if self._has_floats and _SUSPECT_IN_FLOATS.search(part):
             return False
-        return _has_short_lines(part)
+        return _has_short_lines(part) and _is_utf8(part)
+
+
+def _is_utf8(part: bytes) -> bool:
+    """pyarrow does not look, and would store what no text is."""
+    if part.isascii():
+        return True
+    try:
+        part.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _has_short_lines(part: bytes) -> bool:
