@@ -83,6 +83,11 @@ class Daemon:
         with Client(self.address) as client:
             return client.request("POST", f"/v0/events?{query}", body, **headers)
 
+    def call(self, method: str, target: str, body: bytes | None = None, token: str = TOKEN, **headers: str) -> Answer:
+        """Any request, on a connection of its own; header names are given with underscores."""
+        with Client(self.address) as client:
+            return client.request(method, target, body, Authorization=f"Bearer {token}", **headers)
+
     def connect(self) -> socket.socket:
         return connect(self.address)
 

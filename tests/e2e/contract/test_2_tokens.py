@@ -8,18 +8,12 @@ import pytest
 
 from tests.contract import states
 from tests.daemons import TOKEN
-from tests.http_client import Client
-
-
-def call(api, method, target, body=None, token=TOKEN, **fields):
-    with Client(api.address) as client:
-        return client.request(method, target, body, Authorization=f"Bearer {token}", **fields)
 
 
 def make(api, name, *scopes):
     """A token's text."""
     query = "&".join(f"scope={scope}" for scope in scopes)
-    answer = call(api, "POST", f"/v0/tokens?name={name}&{query}", b"")
+    answer = api.call("POST", f"/v0/tokens?name={name}&{query}", b"")
     assert answer.status == 200, answer.body
     return answer.json()["token"]
 
@@ -43,7 +37,7 @@ def test_refusals(api, token):
     "A token's text is `p.`, base64url JSON with `u`, `id` and `host`, `.`, and 256 random bits.",
 )
 def test_create(api, name):
-    answer = call(api, "POST", f"/v0/tokens?name={name}&scope=DATASOURCES:APPEND:a&scope=DATASOURCES:READ:a", b"")
+    answer = api.call("POST", f"/v0/tokens?name={name}&scope=DATASOURCES:APPEND:a&scope=DATASOURCES:READ:a", b"")
     made = answer.json()
     prefix, middle, random = made["token"].split(".")
     assert (prefix, len(random)) == ("p", 43)
@@ -52,17 +46,17 @@ def test_create(api, name):
         {"type": "DATASOURCES:APPEND", "resource": "a"},
         {"type": "DATASOURCES:READ", "resource": "a"},
     ]
-    shown = call(api, "GET", f"/v0/tokens/{name}").json()
+    shown = api.call("GET", f"/v0/tokens/{name}").json()
     assert shown == made | {"token": ""}
-    assert made["token"] not in call(api, "GET", "/v0/tokens").body.decode()
+    assert made["token"] not in api.call("GET", "/v0/tokens").body.decode()
 
 
 @states("The tokens API also takes a JSON body with `name` and `scopes` as `{type, resource}`, and a form.")
 def test_create_by_body(api, name):
     body = orjson.dumps({"name": name, "scopes": [{"type": "DATASOURCES:APPEND", "resource": "b"}]})
-    assert call(api, "POST", "/v0/tokens/", body, Content_Type="application/json").status == 200
+    assert api.call("POST", "/v0/tokens/", body, Content_Type="application/json").status == 200
     form = f"name={name}_form&scope=DATASOURCE:APPEND:b".encode()
-    made = call(api, "POST", "/v0/tokens", form, Content_Type="application/x-www-form-urlencoded").json()
+    made = api.call("POST", "/v0/tokens", form, Content_Type="application/x-www-form-urlencoded").json()
     assert made["scopes"] == [{"type": "DATASOURCES:APPEND", "resource": "b"}]
 
 
@@ -104,12 +98,12 @@ def test_scope_before_source(api):
 def test_changes(api):
     api.post(b'{"n":1}', "name=changing")
     old = make(api, "changing", "DATASOURCES:APPEND:changing")
-    new = call(api, "POST", "/v0/tokens/changing/refresh", b"").json()["token"]
+    new = api.call("POST", "/v0/tokens/changing/refresh", b"").json()["token"]
     assert [api.post(b'{"n":1}', "name=changing", token=t).status for t in (old, new)] == [403, 202]
-    assert call(api, "PUT", "/v0/tokens/changing?scope=DATASOURCES:READ:changing", b"").status == 200
+    assert api.call("PUT", "/v0/tokens/changing?scope=DATASOURCES:READ:changing", b"").status == 200
     assert api.post(b'{"n":1}', "name=changing", token=new).status == 403
-    assert call(api, "DELETE", "/v0/tokens/changing").status == 200
-    assert call(api, "GET", "/v0/tokens/changing").status == 404
+    assert api.call("DELETE", "/v0/tokens/changing").status == 200
+    assert api.call("GET", "/v0/tokens/changing").status == 404
 
 
 @states("Tokens survive a restart; only their SHA-256 is on disk, in a file for its owner alone.")
@@ -129,7 +123,7 @@ def test_at_rest(start):
 @states("A token with an `expiration_time` in the past is refused like an unknown one.")
 def test_expiry(api):
     body = b'{"name":"short","scopes":[{"type":"ADMIN"}]}'
-    token = call(api, "POST", "/v0/tokens?expiration_time=1", body).json()["token"]
+    token = api.call("POST", "/v0/tokens?expiration_time=1", body).json()["token"]
     assert api.post(b'{"n":1}', "name=x", token=token).status == 403
 
 
@@ -139,17 +133,17 @@ def test_expiry(api):
 def test_no_escalation(api):
     keeper = make(api, "keeper", "TOKENS")
     other = make(api, "other", "DATASOURCES:CREATE")
-    assert call(api, "GET", "/v0/tokens", token=other).status == 403
-    assert call(api, "POST", "/v0/tokens?name=x1&scope=DATASOURCES:APPEND:a", b"", token=keeper).status == 200
+    assert api.call("GET", "/v0/tokens", token=other).status == 403
+    assert api.call("POST", "/v0/tokens?name=x1&scope=DATASOURCES:APPEND:a", b"", token=keeper).status == 200
     for scope in ("ADMIN", "TOKENS"):
-        assert call(api, "POST", f"/v0/tokens?name=x2&scope={scope}", b"", token=keeper).status == 403
-        assert call(api, "PUT", f"/v0/tokens/x1?scope={scope}", b"", token=keeper).status == 403
+        assert api.call("POST", f"/v0/tokens?name=x2&scope={scope}", b"", token=keeper).status == 403
+        assert api.call("PUT", f"/v0/tokens/x1?scope={scope}", b"", token=keeper).status == 403
     for method, path in (
         ("POST", "/v0/tokens/admin/refresh"),
         ("DELETE", "/v0/tokens/admin"),
         ("PUT", "/v0/tokens/admin?name=b"),
     ):
-        assert call(api, method, path, b"", token=keeper).status == 403
+        assert api.call(method, path, b"", token=keeper).status == 403
 
 
 @states(
@@ -157,9 +151,9 @@ def test_no_escalation(api):
     "A name that is taken, or a scope that is not known, is refused with 400.",
 )
 def test_refused_changes(api):
-    assert call(api, "DELETE", "/v0/tokens/admin").status == 400
+    assert api.call("DELETE", "/v0/tokens/admin").status == 400
     make(api, "taken", "DATASOURCES:READ:a")
-    assert call(api, "POST", "/v0/tokens?name=taken&scope=ADMIN", b"").status == 400
-    answer = call(api, "POST", "/v0/tokens?name=new&scope=DATASOURCES:FLY:a", b"")
+    assert api.call("POST", "/v0/tokens?name=taken&scope=ADMIN", b"").status == 400
+    answer = api.call("POST", "/v0/tokens?name=new&scope=DATASOURCES:FLY:a", b"")
     assert answer.status == 400
     assert "DATASOURCES:READ:NAME" in answer.json()["error"]

@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.contract import states
-from tests.daemons import TOKEN, query
-from tests.http_client import Client
+from tests.daemons import query
 
 FILE = """DESCRIPTION >
     Departures
@@ -28,14 +27,9 @@ ENGINE_PARTITION_KEY "toYYYYMM(timestamp)"
 """
 
 
-def call(api, method, target, body=None, token=TOKEN, **fields):
-    with Client(api.address) as client:
-        return client.request(method, target, body, Authorization=f"Bearer {token}", **fields)
-
-
 def made(api, name, *scopes):
     pairs = "&".join(f"scope={scope}" for scope in scopes)
-    return call(api, "POST", f"/v0/tokens?name={name}&{pairs}", b"").json()["token"]
+    return api.call("POST", f"/v0/tokens?name={name}&{pairs}", b"").json()["token"]
 
 
 @states(
@@ -45,9 +39,9 @@ def made(api, name, *scopes):
 def test_list_and_show(api, name):
     api.post(b'{"n":1,"s":"x"}\n{"n":2,"s":null}', f"name={name}&wait=true")
     api.post(b'{"n":"bad"}', f"name={name}&wait=true")
-    names = [one["name"] for one in call(api, "GET", "/v0/datasources").json()["datasources"]]
+    names = [one["name"] for one in api.call("GET", "/v0/datasources").json()["datasources"]]
     assert name in names
-    one = call(api, "GET", f"/v0/datasources/{name}").json()
+    one = api.call("GET", f"/v0/datasources/{name}").json()
     assert re.fullmatch("t_[0-9a-f]{32}", one["id"])
     assert [(c["name"], c["type"], c["nullable"], c["jsonpath"]) for c in one["columns"]] == [
         ("n", "Int64", True, "$.n"),
@@ -57,9 +51,9 @@ def test_list_and_show(api, name):
     assert one["statistics"]["bytes"] > 0
     for at in ("created_at", "updated_at"):
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}", one[at])
-    assert call(api, "GET", f"/v0/datasources/{one['id']}").json()["name"] == name
+    assert api.call("GET", f"/v0/datasources/{one['id']}").json()["name"] == name
     reader = made(api, f"r_{name[:90]}", f"DATASOURCES:READ:{name}")
-    assert [s["name"] for s in call(api, "GET", "/v0/datasources", token=reader).json()["datasources"]] == [name]
+    assert [s["name"] for s in api.call("GET", "/v0/datasources", token=reader).json()["datasources"]] == [name]
 
 
 @states(
@@ -68,9 +62,9 @@ def test_list_and_show(api, name):
 def test_unknown(api, name):
     api.post(b'{"n":1}', f"name={name}")
     other = made(api, f"o_{name[:90]}", "DATASOURCES:READ:something_else")
-    assert call(api, "GET", "/v0/datasources/missing").status == 404
+    assert api.call("GET", "/v0/datasources/missing").status == 404
     errors = {
-        call(api, "GET", f"/v0/datasources/{n}", token=other).json()["error"].replace(n, "X") for n in (name, "missing")
+        api.call("GET", f"/v0/datasources/{n}", token=other).json()["error"].replace(n, "X") for n in (name, "missing")
     }
     assert len(errors) == 1
 
@@ -80,13 +74,13 @@ def test_unknown(api, name):
 )
 def test_download_edit_create(api, name):
     api.post(b'{"n":1,"at":"2024-01-01T00:00:00Z"}', f"name={name}")
-    file = call(api, "GET", f"/v0/datasources/{name}.datasource")
+    file = api.call("GET", f"/v0/datasources/{name}.datasource")
     assert file.headers["content-type"] == "text/plain"
     edited = file.body.replace(b"Nullable(Int64)", b"Int32")
-    answer = call(api, "POST", f"/v0/datasources?name={name}_edited", edited)
+    answer = api.call("POST", f"/v0/datasources?name={name}_edited", edited)
     assert answer.status == 200, answer.body
     assert answer.json()["datasource"]["columns"][0]["type"] == "Int32"
-    assert call(api, "GET", f"/v0/datasources/{name}_edited.datasource").body == edited
+    assert api.call("GET", f"/v0/datasources/{name}_edited.datasource").body == edited
 
 
 @states(
@@ -94,12 +88,12 @@ def test_download_edit_create(api, name):
     "What in a datafile has no meaning here is named in `warnings`; `TOKEN` lines give tokens their scopes, making those that are missing.",
 )
 def test_create_from_a_file(api):
-    answer = call(api, "POST", "/v0/datasources?name=departures", FILE.encode(), Content_Type="text/plain")
+    answer = api.call("POST", "/v0/datasources?name=departures", FILE.encode(), Content_Type="text/plain")
     assert answer.status == 200, answer.body
     assert any("PARTITION_KEY" in warning for warning in answer.json()["warnings"])
     assert answer.json()["datasource"]["description"] == "Departures"
-    assert call(api, "GET", "/v0/datasources/departures.datasource").body.decode() == FILE
-    token = call(api, "GET", "/v0/tokens/departures_tracker").json()
+    assert api.call("GET", "/v0/datasources/departures.datasource").body.decode() == FILE
+    token = api.call("GET", "/v0/tokens/departures_tracker").json()
     assert token["scopes"] == [{"type": "DATASOURCES:APPEND", "resource": "departures"}]
     row = b'{"timestamp":"2024-02-29 12:00:00.5","user":{"id":"9007199254740993"},"tags":["a"]}'
     assert api.post(row, "name=departures&wait=true").json()["successful_rows"] == 1
@@ -110,7 +104,7 @@ def test_create_from_a_file(api):
 
 @states("A datafile that can't be understood is refused with 400, which names line, column and what was expected.")
 def test_bad_file(api):
-    answer = call(api, "POST", "/v0/datasources?name=bad_file", b"SCHEMA >\n    `a` Int65 `json:$.a`\n")
+    answer = api.call("POST", "/v0/datasources?name=bad_file", b"SCHEMA >\n    `a` Int65 `json:$.a`\n")
     assert answer.status == 400
     assert "line 2" in answer.json()["error"]
     assert "Int64" in answer.json()["error"]
@@ -121,10 +115,10 @@ def test_bad_file(api):
 )
 def test_create_from_fields(api, name):
     form = f"mode=create&name={name}&format=ndjson&engine_sorting_key=id&schema=id+Int32+%60json%3A%24.id%60%2C+s+String".encode()
-    answer = call(api, "POST", "/v0/datasources", form, Content_Type="application/x-www-form-urlencoded")
+    answer = api.call("POST", "/v0/datasources", form, Content_Type="application/x-www-form-urlencoded")
     assert answer.status == 200, answer.body
     assert answer.json()["datasource"]["engine"]["sorting_key"] == "id"
-    assert call(api, "POST", "/v0/datasources", form, Content_Type="application/x-www-form-urlencoded").status == 409
+    assert api.call("POST", "/v0/datasources", form, Content_Type="application/x-www-form-urlencoded").status == 409
 
 
 @states(
@@ -147,7 +141,7 @@ def test_append(api, name, kind, multipart):
     if multipart:
         head = b'--xyz\r\nContent-Disposition: form-data; name="csv"; filename="rows"\r\nContent-Type: x/y\r\n\r\n'
         rows, fields = head + rows + b"\r\n--xyz--\r\n", {"Content_Type": "multipart/form-data; boundary=xyz"}
-    answer = call(api, "POST", f"/v0/datasources?mode=append&format={kind.split()[0]}&name={name}", rows, **fields)
+    answer = api.call("POST", f"/v0/datasources?mode=append&format={kind.split()[0]}&name={name}", rows, **fields)
     assert answer.status == 200, answer.body
     document = answer.json()
     assert (document["quarantine_rows"], document["invalid_lines"], document["error"]) == (0, 0, False)
@@ -164,15 +158,15 @@ def test_append(api, name, kind, multipart):
 )
 def test_curl_calls_everything_a_form(api, name):
     form = {"Content_Type": "application/x-www-form-urlencoded"}
-    assert call(api, "POST", f"/v0/datasources?name={name}", b"SCHEMA >\n    `n` Int8\n", **form).status == 200
+    assert api.call("POST", f"/v0/datasources?name={name}", b"SCHEMA >\n    `n` Int8\n", **form).status == 200
     for mode, rows, count in (("append", b"n\n1\n2\n", 2), ("replace", b"n\n3\n", 1)):
-        answer = call(api, "POST", f"/v0/datasources?mode={mode}&format=csv&name={name}", rows, **form)
+        answer = api.call("POST", f"/v0/datasources?mode={mode}&format=csv&name={name}", rows, **form)
         assert answer.status == 200, answer.body
         assert query(api.data, f"SELECT count(*) AS n FROM {name}") == [{"n": count}]
-    job = call(api, "POST", f"/v1/datasources/{name}/append?format=ndjson", b'{"n":4}', **form).json()
-    assert call(api, "GET", f"/v0/jobs/{job['id']}").json()["blocks"][0]["process_return"][0]["lines"] == 1
+    job = api.call("POST", f"/v1/datasources/{name}/append?format=ndjson", b'{"n":4}', **form).json()
+    assert api.call("GET", f"/v0/jobs/{job['id']}").json()["blocks"][0]["process_return"][0]["lines"] == 1
     for target in (f"mode=replace&name={name}", f"mode=create&name={name}_new"):
-        assert call(api, "POST", f"/v0/datasources?{target}", b"").status == 400
+        assert api.call("POST", f"/v0/datasources?{target}", b"").status == 400
     assert query(api.data, f"SELECT count(*) AS n FROM {name}") == [{"n": 2}]
     assert not (api.data / "sources" / f"{name}_new").exists()
 
@@ -180,7 +174,7 @@ def test_curl_calls_everything_a_form(api, name):
 @states("Rows of a file that do not fit go to quarantine and are counted in `quarantine_rows`; `error` says so.")
 def test_append_bad_rows(api, name):
     api.post(b'{"n":1}', f"name={name}")
-    answer = call(api, "POST", f"/v0/datasources?mode=append&format=csv&name={name}", b"n\n2\nx\n").json()
+    answer = api.call("POST", f"/v0/datasources?mode=append&format=csv&name={name}", b"n\n2\nx\n").json()
     assert answer["quarantine_rows"] == 1
     assert "1 row in quarantine" in answer["error"]
 
@@ -188,7 +182,7 @@ def test_append_bad_rows(api, name):
 @states("`mode=create` with rows makes the data source by inference, from CSV too.")
 def test_create_by_inference(api, name):
     rows = b"id,at,city\n1,2024-01-01 10:00:00,Ulm\n2,2024-01-02 10:00:00,\n"
-    answer = call(api, "POST", f"/v0/datasources?mode=create&format=csv&name={name}", rows).json()
+    answer = api.call("POST", f"/v0/datasources?mode=create&format=csv&name={name}", rows).json()
     assert [c["type"] for c in answer["datasource"]["columns"]] == ["Int64", "DateTime64(3)", "String"]
 
 
@@ -197,17 +191,17 @@ def test_replace(api, name):
     api.post(b'{"n":1}\n{"n":2}', f"name={name}&wait=true")
     target = f"/v0/datasources?mode=replace&format=ndjson&name={name}"
     appender = made(api, f"a_{name[:90]}", f"DATASOURCES:APPEND:{name}")
-    assert call(api, "POST", target, b'{"n":3}', token=appender).status == 403
-    assert call(api, "POST", target, b'{"n":3}').status == 200
+    assert api.call("POST", target, b'{"n":3}', token=appender).status == 403
+    assert api.call("POST", target, b'{"n":3}').status == 200
     assert query(api.data, f"SELECT n FROM {name}") == [{"n": 3}]
 
 
 @states("Appending a file to a data source that does not exist is 404, and a format or mode that is not known 400.")
 def test_append_refusals(api, name):
-    assert call(api, "POST", "/v0/datasources?mode=append&format=ndjson&name=not_there", b'{"n":1}').status == 404
+    assert api.call("POST", "/v0/datasources?mode=append&format=ndjson&name=not_there", b'{"n":1}').status == 404
     api.post(b'{"n":1}', f"name={name}")
-    assert call(api, "POST", f"/v0/datasources?mode=append&format=xml&name={name}", b"<n/>").status == 400
-    assert call(api, "POST", f"/v0/datasources?mode=merge&name={name}", b"{}").status == 400
+    assert api.call("POST", f"/v0/datasources?mode=append&format=xml&name={name}", b"<n/>").status == 400
+    assert api.call("POST", f"/v0/datasources?mode=merge&name={name}", b"{}").status == 400
 
 
 @states(
@@ -217,14 +211,14 @@ def test_append_refusals(api, name):
 def test_jobs(api, name):
     api.post(b'{"n":1}', f"name={name}")
     for body, status, bad in ((b'{"n":2}', "done", 0), (b'{"n":3}\n{"n":"x"}', "error", 1)):
-        started = call(
-            api, "POST", f"/v1/datasources/{name}/append?format=ndjson", gzip.compress(body), Content_Encoding="gzip"
+        started = api.call(
+            "POST", f"/v1/datasources/{name}/append?format=ndjson", gzip.compress(body), Content_Encoding="gzip"
         )
         assert "error" not in started.json()
-        job = call(api, "GET", f"/v0/jobs/{started.json()['id']}").json()
+        job = api.call("GET", f"/v0/jobs/{started.json()['id']}").json()
         (block,) = job["blocks"][0]["process_return"]
         assert (job["status"], block["quarantine"], block["bytes"]) == (status, bad, len(body))
-    assert call(api, "GET", "/v0/jobs/nothing").status == 404
+    assert api.call("GET", "/v0/jobs/nothing").status == 404
 
 
 @states(
@@ -234,10 +228,10 @@ def test_jobs(api, name):
 def test_alter(api, name):
     api.post(b'{"n":1}', f"name={name}&wait=true")
     schema = "`n`+Nullable(Int64)+`json:$.n`,+`s`+String+`json:$.s`+DEFAULT+'none'"
-    dry = call(api, "POST", f"/v0/datasources/{name}/alter?dry=true&schema={schema}", b"").json()
+    dry = api.call("POST", f"/v0/datasources/{name}/alter?dry=true&schema={schema}", b"").json()
     assert dry["operations"] == ["ADD COLUMN `s` String `json:$.s` DEFAULT 'none'"]
     assert len(dry["datasource"]["columns"]) == 1
-    assert call(api, "POST", f"/v0/datasources/{name}/alter?schema={schema}", b"").status == 200
+    assert api.call("POST", f"/v0/datasources/{name}/alter?schema={schema}", b"").status == 200
     api.post(b'{"n":2,"s":"x"}', f"name={name}&wait=true")
     assert query(api.data, f"SELECT n, s FROM {name} ORDER BY n") == [{"n": 1, "s": "none"}, {"n": 2, "s": "x"}]
 
@@ -246,9 +240,9 @@ def test_alter(api, name):
 @pytest.mark.parametrize("schema", ["`m`+Nullable(Int64)", "`n`+Nullable(Int32)", "`n`+Nullable(Int64)+`json:$.m`"])
 def test_alter_refused(api, name, schema):
     api.post(b'{"n":1}', f"name={name}&wait=true")
-    before = call(api, "GET", f"/v0/datasources/{name}.datasource").body
-    assert call(api, "POST", f"/v0/datasources/{name}/alter?schema={schema}", b"").status == 400
-    assert call(api, "GET", f"/v0/datasources/{name}.datasource").body == before
+    before = api.call("GET", f"/v0/datasources/{name}.datasource").body
+    assert api.call("POST", f"/v0/datasources/{name}/alter?schema={schema}", b"").status == 400
+    assert api.call("GET", f"/v0/datasources/{name}.datasource").body == before
 
 
 @states(
@@ -257,7 +251,7 @@ def test_alter_refused(api, name, schema):
 def test_new_columns(api, name):
     api.post(b'{"n":1}', f"name={name}&wait=true")
     api.post(b'{"n":2,"x":1.5,"u":{"a":"b"}}\n{"n":3,"x":2,"e":null}', f"name={name}&wait=true")
-    found = call(api, "GET", f"/v0/datasources/{name}").json()["new_columns_detected"]
+    found = api.call("GET", f"/v0/datasources/{name}").json()["new_columns_detected"]
     assert {(one["jsonpath"], one["type"], one["count"]) for one in found} == {
         ("$.x", "Nullable(Float64)", 2),
         ("$.u", "Nullable(String)", 1),
@@ -271,11 +265,11 @@ def test_truncate(api, name):
     api.post(b'{"n":1}', f"name={name}&wait=true")
     api.post(b'{"n":"x"}', f"name={name}&wait=true")
     other = made(api, f"c_{name[:90]}", "DATASOURCES:CREATE")
-    assert call(api, "POST", f"/v0/datasources/{name}/truncate", b"", token=other).status == 403
-    assert call(api, "POST", f"/v0/datasources/{name}_quarantine/truncate", b"").status == 200
+    assert api.call("POST", f"/v0/datasources/{name}/truncate", b"", token=other).status == 403
+    assert api.call("POST", f"/v0/datasources/{name}_quarantine/truncate", b"").status == 200
     count = f"SELECT (SELECT count(*) FROM {name}) AS n, (SELECT count(*) FROM {name}_quarantine) AS q"
     assert query(api.data, count) == [{"n": 1, "q": 0}]
-    assert call(api, "POST", f"/v0/datasources/{name}/truncate", b"").status == 200
+    assert api.call("POST", f"/v0/datasources/{name}/truncate", b"").status == 200
     assert query(api.data, count) == [{"n": 0, "q": 0}]
     assert api.post(b'{"n":5}', f"name={name}&wait=true").json()["lsn"] == 3
 
@@ -283,20 +277,20 @@ def test_truncate(api, name):
 @states("`PUT /v0/datasources/NAME?name=NEW` renames a data source; its id and its rows stay.")
 def test_rename(api, name):
     api.post(b'{"n":1}', f"name={name}&wait=true")
-    before = call(api, "GET", f"/v0/datasources/{name}").json()
-    after = call(api, "PUT", f"/v0/datasources/{name}?name={name}_new", b"").json()
+    before = api.call("GET", f"/v0/datasources/{name}").json()
+    after = api.call("PUT", f"/v0/datasources/{name}?name={name}_new", b"").json()
     assert (after["id"], after["statistics"]["row_count"]) == (before["id"], 1)
-    assert call(api, "GET", f"/v0/datasources/{name}").status == 404
+    assert api.call("GET", f"/v0/datasources/{name}").status == 404
     assert api.post(b'{"n":2}', f"name={before['id']}&wait=true").status == 200
-    assert call(api, "PUT", f"/v0/datasources/{name}_new?name=a-b", b"").status == 400
+    assert api.call("PUT", f"/v0/datasources/{name}_new?name=a-b", b"").status == 400
 
 
 @states("`DELETE /v0/datasources/NAME` takes a data source away and answers 204; with `dry_run=true` it does not.")
 def test_delete(api, name):
     api.post(b'{"n":1}', f"name={name}&wait=true")
-    assert call(api, "DELETE", f"/v0/datasources/{name}?dry_run=true").json()["dependent_pipes"] == []
-    assert call(api, "DELETE", f"/v0/datasources/{name}").status == 204
-    assert call(api, "DELETE", f"/v0/datasources/{name}").status == 404
+    assert api.call("DELETE", f"/v0/datasources/{name}?dry_run=true").json()["dependent_pipes"] == []
+    assert api.call("DELETE", f"/v0/datasources/{name}").status == 204
+    assert api.call("DELETE", f"/v0/datasources/{name}").status == 404
     assert not (api.data / "sources" / name).exists()
     assert api.post(b'{"s":"x"}', f"name={name}&wait=true").json()["lsn"] == 1
 
@@ -304,13 +298,13 @@ def test_delete(api, name):
 @states("`GET /v0/datasources/NAME/watermark` says up to which LSN rows are appended, durable, and in segments.")
 def test_watermark(api, name):
     lsn = api.post(b'{"n":1}\n{"n":2}', f"name={name}&wait=true").json()["lsn"]
-    mark = call(api, "GET", f"/v0/datasources/{name}/watermark").json()
+    mark = api.call("GET", f"/v0/datasources/{name}/watermark").json()
     assert mark == {"appended": lsn, "durable": lsn, "in_segments": 0}
 
 
 @states("`POST /v0/analyze` says how a file would be read, column by column, and stores nothing.")
 def test_analyze(api):
-    answer = call(api, "POST", "/v0/analyze", b'{"n":1,"u":{"id":7}}\n{"n":2}\n').json()
+    answer = api.call("POST", "/v0/analyze", b'{"n":1,"u":{"id":7}}\n{"n":2}\n').json()
     assert answer["analysis"]["columns"] == [
         {"name": "n", "path": "$.n", "recommended_type": "Int64", "present_pct": 1.0},
         {"name": "u_id", "path": "$.u.id", "recommended_type": "Int64", "present_pct": 0.5},
@@ -323,14 +317,13 @@ def test_analyze(api):
     "What command lines ask before they work is answered: workspace, user's workspaces, regions, pipes, health, version."
 )
 def test_service(api):
-    workspace = call(api, "GET", "/v1/workspace").json()
+    workspace = api.call("GET", "/v1/workspace").json()
     assert set(workspace) == {"id", "name", "user_id", "user_email", "scope", "main"}
-    assert call(api, "GET", "/v0/workspace").json() == workspace
+    assert api.call("GET", "/v0/workspace").json() == workspace
     assert (
-        call(api, "GET", "/v1/user/workspaces/?with_environments=false").json()["workspaces"][0]["id"]
-        == workspace["id"]
+        api.call("GET", "/v1/user/workspaces/?with_environments=false").json()["workspaces"][0]["id"] == workspace["id"]
     )
-    assert call(api, "GET", "/v0/regions").json() == {"regions": []}
-    assert call(api, "GET", "/v0/pipes").json() == {"pipes": []}
-    assert call(api, "GET", "/v0/health").status == 200
-    assert "version" in call(api, "GET", "/version").json()
+    assert api.call("GET", "/v0/regions").json() == {"regions": []}
+    assert api.call("GET", "/v0/pipes").json() == {"pipes": []}
+    assert api.call("GET", "/v0/health").status == 200
+    assert "version" in api.call("GET", "/version").json()

@@ -3,13 +3,7 @@
 from urllib.parse import quote
 
 from tests.contract import states
-from tests.daemons import TOKEN, query, siltstone
-from tests.http_client import Client
-
-
-def call(api, method, target, body=None, token=TOKEN):
-    with Client(api.address) as client:
-        return client.request(method, target, body, Authorization=f"Bearer {token}")
+from tests.daemons import query, siltstone
 
 
 @states(
@@ -38,7 +32,7 @@ def test_text(api, name):
 
 @states("A missing value names the column in the words that people search for.")
 def test_missing(api, name):
-    call(api, "POST", f"/v0/datasources?name={name}&schema={quote('n Int64, s String')}", b"")
+    api.call("POST", f"/v0/datasources?name={name}&schema={quote('n Int64, s String')}", b"")
     api.post(b'{"n":1}', f"name={name}&wait=true")
     (row,) = query(api.data, f"SELECT c__error FROM {name}_quarantine")
     (message,) = row["c__error"]
@@ -50,16 +44,16 @@ def test_missing(api, name):
     "`where` is SQL over the quarantine's columns and chooses among the rows.",
 )
 def test_replay(api, name):
-    call(api, "POST", f"/v0/datasources?name={name}&schema={quote('n Int8')}", b"")
+    api.call("POST", f"/v0/datasources?name={name}&schema={quote('n Int8')}", b"")
     api.post(b'{"n":1}\n{"n":300}\n{"n":301}\n{"n":"x"}', f"name={name}&wait=true")
-    call(api, "POST", f"/v0/datasources/{name}/alter?schema={quote('n Int64')}", b"")
+    api.call("POST", f"/v0/datasources/{name}/alter?schema={quote('n Int64')}", b"")
     where = quote("n = '300'")
-    assert call(api, "POST", f"/v0/datasources/{name}/replay?where={where}", b"").json() == {
+    assert api.call("POST", f"/v0/datasources/{name}/replay?where={where}", b"").json() == {
         "successful_rows": 1,
         "remaining_rows": 0,
     }
     for expected in ({"successful_rows": 1, "remaining_rows": 1}, {"successful_rows": 0, "remaining_rows": 1}):
-        assert call(api, "POST", f"/v0/datasources/{name}/replay", b"").json() == expected
+        assert api.call("POST", f"/v0/datasources/{name}/replay", b"").json() == expected
     assert query(api.data, f"SELECT n FROM {name} ORDER BY n") == [{"n": 1}, {"n": 300}, {"n": 301}]
     assert query(api.data, f"SELECT c__row FROM {name}_quarantine") == [{"c__row": '{"n":"x"}'}]
 
@@ -68,7 +62,7 @@ def test_replay(api, name):
 def test_replay_nonsense(api, name):
     api.post(b'{"n":1}', f"name={name}&wait=true")
     for where in ("nothing = 1", "1) UNION SELECT name FROM siltstone.sources WHERE (1=1", "SELEKT"):
-        assert call(api, "POST", f"/v0/datasources/{name}/replay?where={quote(where)}", b"").status == 400
+        assert api.call("POST", f"/v0/datasources/{name}/replay?where={quote(where)}", b"").status == 400
 
 
 def test_the_command_line_makes_alters_replays_and_drops(daemon, tmp_path):

@@ -8,21 +8,15 @@ import pytest
 
 from tests.contract import states
 from tests.daemons import TOKEN
-from tests.http_client import Client
-
-
-def call(api, method, target, body=None, token=TOKEN, **fields):
-    with Client(api.address) as client:
-        return client.request(method, target, body, Authorization=f"Bearer {token}", **fields)
 
 
 def sql(api, text, token=TOKEN, more=""):
-    return call(api, "GET", f"/v0/sql?q={quote(text)}{more}", token=token)
+    return api.call("GET", f"/v0/sql?q={quote(text)}{more}", token=token)
 
 
 def reader(api, name, *sources):
     pairs = "&".join(f"scope=DATASOURCES:READ:{one}" for one in sources)
-    return call(api, "POST", f"/v0/tokens?name={name}&{pairs}", b"").json()["token"]
+    return api.call("POST", f"/v0/tokens?name={name}&{pairs}", b"").json()["token"]
 
 
 @pytest.fixture
@@ -40,11 +34,11 @@ def test_ways(api, filled):
     expected = b'{"c":2}\n'
     assert sql(api, text).body == expected
     form = {"Content_Type": "application/x-www-form-urlencoded"}
-    assert call(api, "POST", "/v0/sql", b"q=" + quote(text).encode(), **form).body == expected
+    assert api.call("POST", "/v0/sql", b"q=" + quote(text).encode(), **form).body == expected
     document = orjson.dumps({"q": text})
-    assert call(api, "POST", "/v0/sql", document, Content_Type="application/json").body == expected
-    assert call(api, "POST", "/v0/sql", text.encode(), Content_Type="text/plain").body == expected
-    assert call(api, "POST", "/v0/sql", text.encode() + b" ;").body == expected
+    assert api.call("POST", "/v0/sql", document, Content_Type="application/json").body == expected
+    assert api.call("POST", "/v0/sql", text.encode(), Content_Type="text/plain").body == expected
+    assert api.call("POST", "/v0/sql", text.encode() + b" ;").body == expected
 
 
 @states(
@@ -60,7 +54,7 @@ def test_formats(api, filled):
     table = pa.ipc.open_stream(sql(api, text + " format Arrow").body).read_all()
     assert table["n"].to_pylist() == [1, 9007199254740993]
     assert sql(api, text + " FORMAT Parquet").body.startswith(b"PAR1")
-    plain = call(api, "POST", "/v0/sql", text.encode(), Content_Type="text/plain")
+    plain = api.call("POST", "/v0/sql", text.encode(), Content_Type="text/plain")
     assert plain.json()["rows"] == 2
 
 
