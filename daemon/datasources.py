@@ -22,6 +22,8 @@ from segments.source_log import Identity
 from segments.unknown_keys import UnknownKeys
 
 _ENDING = ".datasource"
+_QUARANTINE = "_quarantine"
+_QUARANTINE_TYPES = {"list<item: string>": "Array(String)", "timestamp[s]": "DateTime", "uint64": "UInt64"}
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -46,7 +48,11 @@ class DatasourcesApi:
         return json_answer({"datasources": [await self._described(name) for name in names]})
 
     async def show(self, request: Request, name: str) -> Answer:
-        """`GET /v0/datasources/NAME`, by name or id; with `.datasource` behind it, the datafile."""
+        """`GET /v0/datasources/NAME`, by name or id; with `.datasource` behind it, the datafile; NAME_quarantine too."""
+        if name.endswith(_QUARANTINE):
+            known = await self.readable(request.token, name.removesuffix(_QUARANTINE))
+            facts = await trio.to_thread.run_sync(self._read, self._sources.directory(known))
+            return json_answer(_shown_quarantine(known, facts))
         plain = name.removesuffix(_ENDING)
         known = await self.readable(request.token, plain)
         if plain != name:
@@ -127,6 +133,22 @@ def _shown(name: str, facts: _Facts, unknown: UnknownKeys) -> dict[str, Any]:
         "replicated": False,
         "version": 0,
         "project": None,
+    }
+
+
+def _shown_quarantine(name: str, facts: _Facts) -> dict[str, Any]:
+    columns = [
+        {"name": field.name, "type": _QUARANTINE_TYPES.get(str(field.type), "String"), "nullable": field.nullable}
+        for field in facts.datafile.schema.quarantine
+    ]
+    shown = _shown(name, facts, {})
+    statistics = {"bytes": 0, "row_count": facts.stock.quarantined_rows}
+    return shown | {
+        "id": f"{shown['id']}{_QUARANTINE}",
+        "name": f"{name}{_QUARANTINE}",
+        "columns": columns,
+        "statistics": statistics,
+        "quarantine_rows": 0,
     }
 
 

@@ -22,6 +22,20 @@ def test_columns(api, name):
     assert found["insertion_date"] is not None
 
 
+@states(
+    "`GET /v0/datasources/NAME_quarantine` shows the quarantine as a data source, with its columns and its rows counted."
+)
+def test_shown(api, name):
+    api.post(b'{"n":1}', f"name={name}&wait=true")
+    api.post(b'{"n":"x"}', f"name={name}&wait=true")
+    shown = api.call("GET", f"/v0/datasources/{name}_quarantine").json()
+    assert (shown["name"], shown["statistics"]["row_count"]) == (f"{name}_quarantine", 1)
+    types = {column["name"]: column["type"] for column in shown["columns"]}
+    assert types["c__error"] == "Array(String)"
+    assert types["n"] == "String"
+    assert types["insertion_date"] == "DateTime"
+
+
 @states("A line that is no JSON object, among others that are, goes to quarantine with its text.")
 def test_text(api, name):
     api.post(b'{"n":1}\nnope\n[1]\n\xff', f"name={name}&wait=true")
