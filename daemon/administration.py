@@ -12,12 +12,13 @@ from daemon.intake import Intake
 from daemon.payload import Payload, read_payload
 from daemon.sources import Sources
 from daemon.sql_routes import SqlApi
-from daemon.tokens import Token, Tokens
+from daemon.tokens import Token, Tokens, check_name
 from segments.alteration import alter, plan_alteration
 from segments.datafile import Datafile, parse_datafile
 from segments.datafile_print import print_column, print_datafile, with_schema
 from segments.disk import Disk
 from segments.filenames import RowKind, name_problem
+from segments.recovery import check_size
 from segments.replaying import replay
 from segments.schema import Schema
 from segments.source_files import load_datafile
@@ -46,12 +47,16 @@ class AdministrationApi:
         problem = name_problem(name)
         if problem is not None:
             raise Refused(400, f"the data source's name '{name[:40]}' {problem}; send it as ?name=NAME")
-        datafile = parse_datafile(text)
+        datafile = await _parsed(text)
         if datafile.tokens and not token.may_manage_tokens:
             raise Refused(403, "the file makes tokens, which takes a token with the scope TOKENS or ADMIN")
-        if self._sources.exists(name):
-            raise Refused(409, f"data source '{name}' exists; change it with POST /v0/datasources/{name}/alter")
-        await self._sources.create(name, print_datafile(datafile))
+        for wanted in datafile.tokens:
+            check_name(wanted.name)
+        if not await self._sources.make(name, print_datafile(datafile)):
+            raise Refused(
+                409,
+                f"data source '{name}' exists; change it with POST /v0/datasources/{name}/alter, or siltstone alter",
+            )
         for wanted in datafile.tokens:
             await self._tokens.ensure(wanted.name, f"DATASOURCES:{wanted.scope}:{name}")
         return {"datasource": await self._shown.described(name), "warnings": list(datafile.warnings)}
@@ -60,15 +65,16 @@ class AdministrationApi:
         """`POST /v0/datasources/NAME/alter`: `schema=` or a datafile as body; `dry=true` shows the plan only."""
         name = await self._known(request, name)
         with self._intake.budget.reserved() as reservation:
-            payload = read_payload(request, await self._intake.read(request, reservation))
+            payload = await read_payload(request, await self._intake.read(request, reservation))
         source = self._sources.directory(name)
         current = await trio.to_thread.run_sync(load_datafile, self._disk, source)
-        changed = _changed(current, payload)
+        changed = await _changed(current, payload)
         plan = plan_alteration(current.schema, changed.schema)
         operations = [f"ADD COLUMN {print_column(column)}" for column in plan.added]
         operations += [f"MODIFY COLUMN `{old.name}` {old.type} -> {new.type}" for old, new in plan.widened]
+        has_changed = print_datafile(changed) != print_datafile(current)
         is_dry = payload.fields.get("dry", payload.fields.get("dry_run", "")) in _TRUE
-        if operations and not is_dry:
+        if has_changed and not is_dry:
             await self._sources.perform(name, partial(alter, self._disk, datafile=changed))
         return json_answer({"operations": operations, "dry": is_dry, "datasource": await self._shown.described(name)})
 
@@ -92,6 +98,15 @@ class AdministrationApi:
     async def rename(self, request: Request, name: str) -> Answer:
         """`PUT /v0/datasources/NAME?name=NEW`. The id stays; scopes of tokens follow no name."""
         known = await self._known(request, name)
+        if not request.token.may_drop(known):
+            # Scopes go by name: who renames a data source takes it from some tokens and gives it to others.
+            raise Refused(403, f"this token may not rename '{known}'; it needs DATASOURCES:DROP:{known} too")
+        if (
+            not request.token.is_admin
+            and not request.token.may_read(known)
+            and request.token.may_read(request.query.get("name", ""))
+        ):
+            raise Refused(403, f"this token may not read '{known}', and would by that name")
         new = request.query.get("name", "")
         problem = name_problem(new)
         if problem is not None:
@@ -115,6 +130,8 @@ class AdministrationApi:
             raise Refused(403, f"this token may not append to '{name[:80]}'; it needs DATASOURCES:APPEND:NAME")
         self._existing(request, known)
         where = request.query.get("where", "")
+        if where and not request.token.may_read(known):
+            raise Refused(403, f"a where tells what is in the rows; it needs DATASOURCES:READ:{known}")
         lsns = await self._sql.lsns(known, where) if where else None
         done = await self._sources.perform(known, partial(replay, self._disk, lsns=lsns, now=datetime.now(UTC)))
         return json_answer({"successful_rows": done.successful, "remaining_rows": done.remaining})
@@ -154,8 +171,15 @@ def datafile_text(payload: Payload) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _changed(current: Datafile, payload: Payload) -> Datafile:
+async def _parsed(text: str) -> Datafile:
+    """In a thread: what a stranger sends as a datafile may take its time. Raises SchemaError."""
+    check_size(text)
+    return await trio.to_thread.run_sync(parse_datafile, text)
+
+
+async def _changed(current: Datafile, payload: Payload) -> Datafile:
+    changed = await _parsed(datafile_text(payload))
     if "schema" not in payload.fields:
-        return parse_datafile(datafile_text(payload))
-    wanted = parse_datafile(datafile_text(payload)).schema
+        return changed
+    wanted = changed.schema
     return with_schema(current, Schema(wanted.columns, current.schema.sorting_key))

@@ -29,17 +29,18 @@ class AnalysisApi:
         if not request.token.may_append_something:
             raise Refused(403, "this token may not analyze files; it needs DATASOURCES:CREATE or DATASOURCES:APPEND")
         with self._intake.budget.reserved() as reservation:
-            payload = read_payload(request, await self._intake.read(request, reservation))
+            payload = await read_payload(request, await self._intake.read(request, reservation))
             if not payload.rows:
                 raise Refused(400, "there is nothing to analyze; send NDJSON, CSV or Parquet as the body")
-            return json_answer(await trio.to_thread.run_sync(_analyze, payload.rows, payload.format()))
+            rows = payload.rows
+            if payload.format() == "parquet":
+                rows = await parquet_to_events(rows, None)
+            return json_answer(await trio.to_thread.run_sync(_analyze, rows, payload.format() == "csv"))
 
 
-def _analyze(rows: bytes, text_format: str) -> dict[str, Any]:
-    if text_format == "csv":
+def _analyze(rows: bytes, is_csv: bool) -> dict[str, Any]:  # noqa: FBT001 -- threads take no names
+    if is_csv:
         rows = csv_to_events(rows, None, delimiter=",")
-    elif text_format == "parquet":
-        rows = parquet_to_events(rows)
     events = parse_body(rows)
     schema = infer([events])
     columns = [

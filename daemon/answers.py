@@ -12,6 +12,7 @@ from daemon.head_cache import Fields, Head
 from daemon.http_connection import HttpConnection
 from daemon.tokens import NOBODY, Token
 
+FORM_FIELDS_MAX = 200
 JSON: Fields = ((b"content-type", b"application/json; charset=utf-8"),)
 
 
@@ -88,4 +89,7 @@ class Request:
         kind = self.head.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if kind != b"application/x-www-form-urlencoded":
             return []
-        return parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
+        try:
+            return parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX)
+        except ValueError:
+            return []

@@ -65,7 +65,7 @@ class EventsApi:
         call = _check(request, name)
         request.source = call.name
         self.authorise(call.name, request.token)
-        self._limit(request, call.name)
+        self.charge(request, call.name, request.head.content_length or 0)
         actor = self._sources.peek(call.name)
         if actor is not None and actor.is_full:
             raise InboxFull
@@ -73,6 +73,8 @@ class EventsApi:
             body = await self._intake.read(request, reservation)
             key = None if call.key is None else await _key(request.token, call.key, body)
             request.size = len(body)
+            if request.head.content_length is None:
+                self._limits.charge(call.name, len(body))
             done = await self.store(call, body, key, reservation)
         request.rows, request.quarantined = done.counts.successful, done.counts.quarantined
         return _accepted(call, done)
@@ -97,11 +99,12 @@ class EventsApi:
                 403, f"data source '{name}' does not exist, and this token lacks DATASOURCES:CREATE to make it"
             )
 
-    def _limit(self, request: Request, name: str) -> None:
+    def charge(self, request: Request, name: str, size_bytes: int) -> None:
+        """Count the request and its bytes against the data source's second. Raises RateLimited."""
         if not self._limits.is_on:
             return
         try:
-            request.fields += self._limits.take(name, request.head.content_length or 0)
+            request.fields += self._limits.take(name, size_bytes)
         except RateLimited as refusal:
             request.fields += refusal.fields
             raise

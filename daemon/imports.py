@@ -66,7 +66,7 @@ class ImportsApi:
     async def post(self, request: Request) -> Answer:
         """`POST /v0/datasources?mode=create|append|replace&name=`: rows in the body or a part of it, or a datafile."""
         with self._intake.budget.reserved() as reservation:
-            payload = read_payload(request, await self._intake.read(request, reservation))
+            payload = await read_payload(request, await self._intake.read(request, reservation))
             mode = payload.fields.get("mode", "create")
             if mode not in _MODES:
                 raise Refused(400, f"mode '{mode[:40]}' is not taken; send {', '.join(_MODES)}")
@@ -79,7 +79,9 @@ class ImportsApi:
                 if "schema" not in payload.fields or not payload.rows:
                     return json_answer(_imported(created, Committed.none()))
             done = await self._take(request, name, mode, payload, reservation)
-        return json_answer(_imported({**created, "datasource": await self._shown.described(name)}, done))
+        may_see = request.token.may_read(name)
+        shown = await self._shown.described(name) if may_see else {"name": name}
+        return json_answer(_imported({**created, "datasource": shown}, done))
 
     async def append_as_job(self, request: Request, name: str) -> Answer:
         """`POST /v1/datasources/NAME/append?format=`: done when it is answered; `GET /v0/jobs/ID` says so again."""
@@ -93,7 +95,7 @@ class ImportsApi:
         name = await self._sources.resolve(name)
         started = monotonic()
         with self._intake.budget.reserved() as reservation:
-            payload = read_payload(request, await self._intake.read(request, reservation))
+            payload = await read_payload(request, await self._intake.read(request, reservation))
             size = len(payload.rows or b"")
             done = await self._take(request, name, mode, payload, reservation)
         job = self._jobs.add(request.token.id, _job(name, done, size, monotonic() - started))
@@ -122,9 +124,10 @@ class ImportsApi:
             raise Refused(400, "dialect_delimiter is one character")
         work = _Import(name, mode, payload.format(), payload.rows or b"", delimiter)
         schema = await self._schema(name) if exists else None
-        rows = await trio.to_thread.run_sync(_as_events, work, schema)
+        rows = await _as_events(work, schema)
         reservation.hold(len(work.rows) + len(rows))
         request.size = len(work.rows)
+        self._events.charge(request, name, len(work.rows))
         if mode == "replace":
             if not request.token.may_drop(name):
                 raise Refused(403, f"this token may not take rows away from '{name}'; it needs DATASOURCES:DROP:{name}")
@@ -160,10 +163,10 @@ def _is_declared(payload: Payload) -> bool:
     )
 
 
-def _as_events(work: _Import, schema: Schema | None) -> bytes:
+async def _as_events(work: _Import, schema: Schema | None) -> bytes:
     if work.format == "csv":
-        return csv_to_events(work.rows, schema, delimiter=work.delimiter)
-    return parquet_to_events(work.rows) if work.format == "parquet" else work.rows
+        return await trio.to_thread.run_sync(partial(csv_to_events, work.rows, schema, delimiter=work.delimiter))
+    return await parquet_to_events(work.rows, schema) if work.format == "parquet" else work.rows
 
 
 def _imported(known: dict[str, Any], done: Committed) -> dict[str, Any]:

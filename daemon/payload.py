@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import multipart
+import trio
 
 from daemon.answers import Refused, Request
 
@@ -45,8 +46,12 @@ def sniff(rows: bytes) -> str:
     return "ndjson" if rows.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b"") else "csv"
 
 
-def read_payload(request: Request, body: bytes) -> Payload:
+async def read_payload(request: Request, body: bytes) -> Payload:
     """Take a whole body apart: a form only if it has a form's fields, whatever its Content-Type says. Raises Refused."""
+    return await trio.to_thread.run_sync(_take_apart, request, body)
+
+
+def _take_apart(request: Request, body: bytes) -> Payload:
     fields: dict[str, str] = {}
     form = request.form(body)
     if not all(name in _FORM_FIELDS or name.startswith("engine_") for name, _ in form):
@@ -76,6 +81,6 @@ def read_payload(request: Request, body: bytes) -> Payload:
                 rows, file_name = part.raw, part.filename or ""
             else:
                 fields.setdefault(part.name, part.value)
-    except (multipart.MultipartError, UnicodeDecodeError, ValueError) as error:
+    except (multipart.MultipartError, LookupError, ValueError) as error:
         raise Refused(400, f"the multipart body can't be read: {error}") from None
     return Payload(fields, rows, file_name)

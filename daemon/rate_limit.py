@@ -43,6 +43,11 @@ class RateLimits:
         window.bytes += size_bytes
         return self._shown(requests_left - 1 if self._requests_max else max(0, bytes_left - size_bytes))
 
+    def charge(self, name: str, size_bytes: int) -> None:
+        """Count bytes whose number was not known before they had come; the next request may have to wait for them."""
+        if name in self._windows:
+            self._windows[name].bytes += size_bytes
+
     def _shown(self, remaining: int) -> Fields:
         limit = self._requests_max or self._bytes_max
         return (

@@ -15,7 +15,7 @@ from daemon.config import DOCUMENTATION_URL
 from daemon.head_cache import Fields, Head
 from daemon.head_policy import BadRequest
 from daemon.http_connection import Heads, HttpConnection
-from daemon.ingest import ActorClosing, InboxFull
+from daemon.ingest import ActorClosing, ActorFailed, InboxFull
 from daemon.request_log import RequestLog
 from daemon.router import Router
 from daemon.sql import QueryTimedOut, SqlBusy, SqlFailed
@@ -65,6 +65,7 @@ _STATUS: dict[type[Exception], tuple[int, str, int | None]] = {
     InboxFull: (503, "the data source has as many rows waiting for the disk as it may; retry after the pause", 1),
     OverBudget: (503, "the server holds as many request bodies as it may; retry after the pause", 1),
     ActorClosing: (503, "the data source is being closed; nothing was stored, retry after the pause", 1),
+    ActorFailed: (500, "the data source failed at it, which is logged; look at it before doing it again", None),
     OSError: (503, ": the disk refused; nothing was stored, retry after the pause", 5),
 }
 
@@ -150,12 +151,14 @@ class Routes:
         route, arguments = self._router.find(head.method.decode(), request.path)
         if not route.is_open:
             request.presented = _presented(head, request.query)
-            request.token = self._authenticate(request.presented)
+            request.token = self._authenticate(request.presented, head)
             request.connection.keep_head()
         request.event = route.event
         return await route.handler(request, *arguments)
 
-    def _authenticate(self, presented: str) -> Token:
+    def _authenticate(self, presented: str, head: Head) -> Token:
+        if not presented and b"authorization" in head.headers:
+            raise Refused(403, "the Authorization header has no 'Bearer TOKEN'")
         if not presented:
             raise Refused(403, "there is no token; send 'Authorization: Bearer TOKEN' or ?token=TOKEN")
         token = self._tokens.find(presented)

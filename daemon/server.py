@@ -102,13 +102,16 @@ async def _accept(
 
 async def _own(config: Config) -> _Owned:
     disk, data = Disk(), DataDir(config.data)
+    if config.data.is_dir() and not disk.exists(data.format) and disk.listdir(config.data) not in ([], ["LOCK"]):
+        raise UnknownDirectory(
+            "the directory is not empty, and no data directory of siltstoned; give an empty or a new one",
+            path=config.data,
+        )
     config.data.mkdir(parents=True, exist_ok=True, mode=0o750)
     lock_descriptor = await _lock(disk, data)
     try:
         check_format(disk, data)
     except UnknownDirectory:
-        if disk.exists(data.sources):
-            raise
         write_format(disk, data)
     if not disk.exists(data.sources):
         disk.mkdir(data.sources)

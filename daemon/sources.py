@@ -119,8 +119,14 @@ class Sources:
 
         Raises StorageError, OSError.
         """
+        await self.make(name, datafile)
+        return await self.get(name)
+
+    async def make(self, name: str, datafile: str) -> bool:
+        """Make a source; whether it was this call that did. Raises StorageError, OSError."""
         async with self._creating:
-            if not self.exists(name):
+            is_new = not self.exists(name)
+            if is_new:
                 make = partial(
                     create_source,
                     self._disk,
@@ -134,7 +140,7 @@ class Sources:
                     await trio.to_thread.run_sync(make)
                 self._names[name.lower()] = name
                 _log.info("data source created", source=name)
-        return await self.get(name)
+        return is_new
 
     @asynccontextmanager
     async def closed(self, name: str) -> AsyncIterator[SourceDir]:

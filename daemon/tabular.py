@@ -3,13 +3,13 @@
 import csv
 import io
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
+import trio
 
 from daemon.config import ROWS_MAX
 from segments.errors import BodyRejected
@@ -17,21 +17,20 @@ from segments.schema import Column, Schema
 
 _LITERAL = re.compile(r"-?(0|[1-9][0-9]{0,39})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?|true|false")
 _TEXT_TYPES = frozenset({"String", "FixedString", "LowCardinality", "Date", "Date32", "DateTime", "DateTime64", "UUID"})
-PARQUET_ROWS_AT_ONCE = 256
 EVENTS_BYTES_MAX = 64 << 20
-"""What a file may become as events: pages of Parquet unfold without end, and CSV names its columns once for all rows."""
+"""What a file may become as events: CSV names its columns once for all rows."""
 
 
 def _joined(events: Iterable[bytes]) -> bytes:
     """A line each. Raises BodyRejected when they become too many bytes."""
-    lines: list[bytes] = []
-    size = 0
+    # Not a list of them: what orjson returns keeps kilobytes for a row of seven bytes.
+    joined = bytearray()
     for event in events:
-        size += len(event) + 1
-        if size > EVENTS_BYTES_MAX:
+        joined += event
+        joined += b"\n"
+        if len(joined) > EVENTS_BYTES_MAX:
             raise BodyRejected(f"the file's rows are more than {EVENTS_BYTES_MAX} bytes as JSON; send it in parts")
-        lines.append(event)
-    return b"\n".join(lines)
+    return bytes(joined)
 
 
 def csv_to_events(body: bytes, schema: Schema | None, *, delimiter: str) -> bytes:
@@ -93,20 +92,25 @@ def _events(rows: list[list[str]], fields: list[_Field]) -> Iterator[bytes]:
             place = event
             for step in field.path[:-1]:
                 place = place.setdefault(step, {})
+                if not isinstance(place, dict):
+                    raise BodyRejected(f"the columns at {field.path} and above it can't both come from one row of CSV")
             is_literal = field.takes_literals and _LITERAL.fullmatch(text)
             place[field.path[-1]] = orjson.Fragment(text) if is_literal else text
         yield orjson.dumps(event)
 
 
-def parquet_to_events(body: bytes) -> bytes:
-    """One JSON object a row. Raises BodyRejected."""
-    try:
-        return _joined(_parquet_rows(body))
-    except (pa.ArrowException, OSError, orjson.JSONEncodeError, ValueError) as error:
-        raise BodyRejected(f"the body is not a Parquet file that can be read: {error}") from None
-
-
-def _parquet_rows(body: bytes) -> Iterator[bytes]:
-    for batch in pq.ParquetFile(pa.BufferReader(body)).iter_batches(batch_size=PARQUET_ROWS_AT_ONCE):
-        for row in batch.to_pylist():
-            yield orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
+async def parquet_to_events(body: bytes, schema: Schema | None) -> bytes:
+    """One JSON object a row, its columns at the paths of the schema's. In a process of its own. Raises BodyRejected."""
+    columns = () if schema is None else schema.columns
+    paths = orjson.dumps({column.name.lower(): column.path for column in columns if column.path})
+    done = await trio.run_process(
+        [sys.executable, "-m", "daemon.parquet_worker"],
+        stdin=paths + b"\n" + body,
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise BodyRejected(said or "the Parquet file ended the process that read it; send it in parts")
+    return bytes(done.stdout)

@@ -1,5 +1,6 @@
 """The tokens API: list, show, make, change, refresh, delete. For tokens with the scope TOKENS or ADMIN."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -52,18 +53,25 @@ class TokensApi:
             wanted = _wanted(request, await self._intake.read(request, reservation))
         token = self._known(name)
         scopes = _scopes(wanted["scopes"]) if "scopes" in wanted else None
-        _check_grant(request.token, (*token.scopes, *(scopes or ())))
-        token = await self._tokens.update(
-            token, scopes=scopes, description=wanted.get("description"), name=wanted.get("name")
-        )
-        return json_answer(_shown(token))
+
+        def changed(current: Token) -> Token:
+            _check_grant(request.token, (*current.scopes, *(scopes or ())))
+            return replace(
+                current,
+                scopes=current.scopes if scopes is None else scopes,
+                description=wanted.get("description", current.description),
+                name=wanted.get("name", current.name),
+            )
+
+        return json_answer(_shown(await self._tokens.change(token.id, changed)))
 
     async def refresh(self, request: Request, name: str) -> Answer:
         """`POST /v0/tokens/NAME/refresh`: a new text; the old one is refused from now on."""
         _authorise(request.token)
-        token = self._known(name)
-        _check_grant(request.token, token.scopes)
-        return json_answer(_shown(*await self._tokens.refresh(token)))
+        refreshed = await self._tokens.refresh(
+            self._known(name), lambda current: _check_grant(request.token, current.scopes)
+        )
+        return json_answer(_shown(*refreshed))
 
     async def delete(self, request: Request, name: str) -> Answer:
         """`DELETE /v0/tokens/NAME`."""
@@ -104,6 +112,8 @@ def _shown(token: Token, text: str = "") -> dict[str, Any]:
 
 def _wanted(request: Request, body: bytes) -> dict[str, Any]:
     """What is asked for, from a JSON body, a form, or the query."""
+    if len(body) > _BODY_BYTES_MAX:
+        raise Refused(413, f"a token is described in {_BODY_BYTES_MAX} bytes at most")
     if body.lstrip().startswith(b"{"):
         try:
             document = orjson.loads(body)
@@ -122,6 +132,8 @@ def _wanted(request: Request, body: bytes) -> dict[str, Any]:
     return wanted
 
 
+_EXPIRY_DIGITS_MAX = 12
+_BODY_BYTES_MAX = 64 * 1024
 _TYPES: dict[str, type] = {"name": str, "description": str, "scopes": list}
 
 
@@ -142,6 +154,6 @@ def _scopes(given: list[Any]) -> tuple[str, ...]:
 def _expiry(text: str | None) -> int:
     if text is None:
         return 0
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > _EXPIRY_DIGITS_MAX:
         raise Refused(400, "expiration_time is a Unix time in whole seconds")
     return int(text)

@@ -6,6 +6,7 @@ import hmac
 import re
 import secrets
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from time import time
 
@@ -72,6 +73,12 @@ NOBODY = Token("", "", "", ())
 """Who sends a request that needs no token."""
 
 
+def check_name(name: str) -> None:
+    """Raises TokenRefused when no token can have this name."""
+    if not _NAME.fullmatch(name):
+        raise TokenRefused("a token's name has 1 to 128 characters, none of them a blank, '/', '?' or '#'")
+
+
 def parse_scope(text: str) -> str:
     """A scope in its one spelling; the singular `DATASOURCE:` is understood. Raises TokenRefused."""
     kind, _, resource = text.removeprefix("DATASOURCES:").removeprefix("DATASOURCE:").partition(":")
@@ -126,8 +133,7 @@ class Tokens:
         self, name: str, scopes: tuple[str, ...], *, description: str = "", expires_at: int = 0
     ) -> tuple[Token, str]:
         """A new token and its text, which is kept nowhere. Raises TokenRefused, OSError."""
-        if not _NAME.fullmatch(name):
-            raise TokenRefused("a token's name has 1 to 128 characters, none of them a blank, '/', '?' or '#'")
+        check_name(name)
         async with self._changing:
             if any(token.name == name for token in self._tokens):
                 raise TokenRefused(f"there is a token named '{name}'; choose another name, or refresh that one")
@@ -142,25 +148,36 @@ class Tokens:
         known = self.named(name)
         if known is None:
             await self.create(name, (scope,))
-        elif scope not in known.scopes:
-            await self.update(known, scopes=(*known.scopes, scope), description=None, name=None)
+        else:
+            await self.change(
+                known.id, lambda token: replace(token, scopes=tuple(dict.fromkeys((*token.scopes, scope))))
+            )
 
-    async def update(
-        self, token: Token, *, scopes: tuple[str, ...] | None, description: str | None, name: str | None
-    ) -> Token:
-        """Change what is not None. Raises TokenRefused, OSError."""
-        changed = replace(
-            token,
-            scopes=token.scopes if scopes is None else scopes,
-            description=token.description if description is None else description,
-            name=token.name if name is None else name,
-        )
-        return await self._exchange(token, changed)
+    async def change(self, token_id: str, changed: Callable[[Token], Token]) -> Token:
+        """Put what `changed` makes of a token in its place. It gets the token as it is when nobody else changes it.
 
-    async def refresh(self, token: Token) -> tuple[Token, str]:
-        """A new text for a token; the old one is void at once. Raises TokenRefused, OSError."""
+        Raises TokenRefused, OSError, and what `changed` raises.
+        """
+        async with self._changing:
+            old = next((token for token in self._tokens if token.id == token_id), None)
+            if old is None:
+                raise TokenRefused("the token was taken away meanwhile")
+            new = changed(old)
+            check_name(new.name)
+            if any(token.name == new.name and token.id != old.id for token in self._tokens):
+                raise TokenRefused(f"there is a token named '{new.name}'; choose another name")
+            await self._store(tuple(new if token.id == old.id else token for token in self._tokens))
+        return new
+
+    async def refresh(self, token: Token, check: Callable[[Token], None]) -> tuple[Token, str]:
+        """A new text for a token that `check` lets pass; the old one is void at once. Raises as `change`."""
         text = make_token_text(token.id)
-        token = await self._exchange(token, replace(token, sha256=_digest(text)))
+
+        def refreshed(current: Token) -> Token:
+            check(current)
+            return replace(current, sha256=_digest(text))
+
+        token = await self.change(token.id, refreshed)
         if token.name == "admin" and self._disk.exists(self._data.admin_token):
             await trio.to_thread.run_sync(_publish_private, self._disk, self._data, text)
         return token, text
@@ -169,13 +186,6 @@ class Tokens:
         """Raises TokenRefused, OSError."""
         async with self._changing:
             await self._store(tuple(other for other in self._tokens if other.id != token.id))
-
-    async def _exchange(self, old: Token, new: Token) -> Token:
-        async with self._changing:
-            if any(token.name == new.name and token.id != old.id for token in self._tokens):
-                raise TokenRefused(f"there is a token named '{new.name}'; choose another name")
-            await self._store(tuple(new if token.id == old.id else token for token in self._tokens))
-        return new
 
     async def _store(self, tokens: tuple[Token, ...]) -> None:
         if not any(token.is_admin and not token.expires_at for token in tokens):

@@ -21,6 +21,8 @@ def _check_url(_context: click.Context, _option: click.Parameter, url: str) -> s
 def _check_token(_context: click.Context, _option: click.Parameter, token: str | None) -> str:
     if not token:
         raise click.UsageError("there is no token; set SILTSTONE_TOKEN, to what is in DATA/admin.token for one")
+    if not (token.isascii() and token.isprintable()):
+        raise click.UsageError("the token is not printable ASCII on one line")
     return token
 
 

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from query import guard, service_tables
+from query.errors import SegmentGone
 from query.listing import source_names
 from query.quoting import quoted_name, quoted_text
 from query.statement import Statement, TablePath
 from segments.alteration import added_value
 from segments.disk import Disk
-from segments.errors import Corruption
+from segments.errors import Corruption, UnknownSource
 from segments.filenames import DataDir, RowKind
 from segments.schema import RESERVED_NAMES, Schema
 from segments.snapshot import Snapshot, open_snapshot
@@ -80,9 +81,8 @@ def fill(connection: duckdb.DuckDBPyConnection, statement: Statement, stored: St
     for name in names:
         try:
             snapshot = open_snapshot(stored.disk, stored.data.source(name))
-        except Corruption as error:
-            damage.append(error)
-            continue
+        except UnknownSource as error:
+            raise SegmentGone(f"data source {name} was dropped while it was read") from error
         damage += snapshot.damage
         for kind, suffix in _KINDS:
             if (name.lower() + suffix,) in mentioned:

@@ -1,5 +1,6 @@
 """`siltstone`: query, look around, append. Exit codes: 0 done, 1 the work failed, 2 the call was wrong."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,8 @@ def query(sql: str, format_name: str, data: Path) -> None:
 
     if format_name in _BINARY and sys.stdout.isatty():
         raise click.UsageError(f"{format_name} is not for a terminal; redirect the output to a file")
+    # The engine holds the main thread, where Python's own handler would wait for it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     result = run_query(Disk(), DataDir(data), sql)
     for corruption in result.damage:
         click.echo(f"siltstone: warning: rows are missing: {corruption}", err=True)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from query import guard
 from query.catalog import Catalog, Stored, fill
 from query.dialect import macros_sql
-from query.errors import QueryFailed, ResourceNotFound, StatementRefused
+from query.errors import QueryFailed, ResourceNotFound, SegmentGone, StatementRefused
 from query.hints import with_hint
 from query.quoting import quoted_name, quoted_text
 from query.statement import Statement, parse_statement
@@ -102,7 +102,7 @@ def run_query(disk: Disk, data: DataDir, sql: str) -> Result:
         raise with_hint(error, connection, sql, stored) from error
     if statement.format_name is not None:
         raise StatementRefused("FORMAT belongs to SQL over HTTP; here it is the option --format")
-    catalog = fill(connection, statement, stored)
+    catalog = _filled(connection, statement, stored)
     _execute(connection, macros_sql(statement.functions | statement.table_functions))
     try:
         return _run(connection, statement, catalog)
@@ -118,7 +118,7 @@ def run_confined(connection: duckdb.DuckDBPyConnection, statement: Statement, st
     """
     guard.check_functions(statement)
     guard.check_tables(statement, stored.tables)
-    catalog = fill(connection, statement, stored)
+    catalog = _filled(connection, statement, stored)
     paths = ", ".join(quoted_text(str(path)) for path in catalog.paths)
     _execute(
         connection,
@@ -130,6 +130,13 @@ def run_confined(connection: duckdb.DuckDBPyConnection, statement: Statement, st
         "SET lock_configuration = true",
     )
     return _run(connection, statement, catalog)
+
+
+def _filled(connection: duckdb.DuckDBPyConnection, statement: Statement, stored: Stored) -> Catalog:
+    try:
+        return fill(connection, statement, stored)
+    except duckdb.Error as error:
+        raise _failure(error) from error
 
 
 def _run(connection: duckdb.DuckDBPyConnection, statement: Statement, catalog: Catalog) -> Result:
@@ -169,6 +176,8 @@ def _failure(error: Exception) -> StorageError:
     missing = _MISSING_TABLE.search(text)
     if missing is not None:
         return ResourceNotFound(missing[1])
+    if text.startswith(("IO Error: No files found", "IO Error: Cannot open", "Permission Error: Cannot access file")):
+        return SegmentGone("stored files went away while they were read; ask again")
     if text.startswith("IO Error"):
         return StorageError(text)
     return QueryFailed(text)

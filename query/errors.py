@@ -7,6 +7,10 @@ class QueryFailed(StorageError):
     """The engine refused the statement, or failed at it; the text is its own."""
 
 
+class SegmentGone(StorageError):
+    """Rows were replaced, truncated or dropped between looking for their files and reading them; ask again."""
+
+
 class StatementRefused(QueryFailed):
     """Not one SELECT, DESCRIBE or SHOW, or one that uses what it may not."""
 

@@ -34,6 +34,7 @@ REFUSED_FUNCTIONS = frozenset(
         "pg_sleep",
     }
 )
+_CATALOG_PREFIXES = ("duckdb_", "pg_", "sqlite_", "pragma_")
 _LISTS = frozenset(
     {("information_schema", "tables"), ("information_schema", "columns"), ("information_schema", "schemata")}
 )
@@ -48,6 +49,10 @@ def check_functions(statement: Statement) -> None:
 
 def check_tables(statement: Statement, known: Mapping[TablePath, object]) -> None:
     """Raises ResourceNotFound for what is neither in `known`, by `table_key`, nor defined by the statement itself."""
+    for name in sorted(statement.local_names):
+        if name.startswith(_CATALOG_PREFIXES):
+            # A name in WITH counts everywhere here, and inside it only there.
+            raise StatementRefused(f"WITH can't give the name {name}, which is of the engine's own tables")
     for path in sorted(statement.tables):
         key = table_key(path)
         is_local = len(path) == 1 and key[0] in statement.local_names

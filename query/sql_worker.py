@@ -22,7 +22,7 @@ from pyarrow import ipc
 
 from query.catalog import Stored
 from query.engine import Limits, open_connection, run_confined
-from query.errors import QueryFailed
+from query.errors import QueryFailed, SegmentGone
 from query.hints import with_hint
 from query.sql_request import Answered, Failed, WorkerConfig, WorkerRequest, encode_reply, spill_directory
 from query.statement import format_named, parse_statement
@@ -32,6 +32,7 @@ from segments.errors import StorageError
 from segments.filenames import DataDir
 
 NICENESS = 10
+ATTEMPTS_MAX = 5
 OOM_SCORE = 900
 """When memory runs out, this process goes first, and not the one that owns the write-ahead log."""
 MEMORY_BESIDE_ENGINE = 1 << 30
@@ -59,7 +60,9 @@ def main() -> None:
         connection = open_connection(limits)
         job = jobs.get()
         try:
-            reply = encode_reply(_answer(connection, data, job))
+            reply = encode_reply(_answer_again(connection, limits, data, job))
+        except RecursionError:
+            reply = encode_reply(QueryFailed("the statement, or a value in its answer, is nested too deeply"))
         except StorageError as error:
             reply = encode_reply(error)
         except OSError as error:
@@ -69,6 +72,17 @@ def main() -> None:
         replies.write(reply)
         replies.flush()
         connection.close()
+
+
+def _answer_again(connection: duckdb.DuckDBPyConnection, limits: Limits, data: DataDir, job: _Job) -> Answered:
+    """The answer; anew, from a new snapshot, when files went away under the first. Raises StorageError."""
+    for _ in range(ATTEMPTS_MAX - 1):
+        try:
+            return _answer(connection, data, job)
+        except SegmentGone:
+            connection = open_connection(limits)
+            Path(job.request.output).write_bytes(b"")
+    return _answer(connection, data, job)
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, data: DataDir, job: _Job) -> Answered:

@@ -127,7 +127,10 @@ def _extract(connection: duckdb.DuckDBPyConnection, sql: str) -> list[duckdb.Sta
 def _split_format(sql: str) -> tuple[str, str] | None:
     """The text before a FORMAT clause at its end, and the format's name; strings and comments are not looked into."""
     data = sql.encode()
-    starts = [start for start, kind in duckdb.tokenize(sql) if kind != duckdb.token_type.comment]
+    try:
+        starts = [start for start, kind in duckdb.tokenize(sql) if kind != duckdb.token_type.comment]
+    except duckdb.Error as error:
+        raise QueryFailed(str(error)) from error
     while starts and _token_text(data, starts[-1]) == ";":
         starts.pop()
     if len(starts) < 2 or _token_text(data, starts[-2]).lower() != "format":

@@ -16,7 +16,7 @@ from segments.datafile_print import print_datafile
 from segments.disk import Disk, publish
 from segments.errors import SchemaError
 from segments.schema import Column, Schema
-from segments.source_files import write_altered_lsn
+from segments.source_files import load_schema, write_altered_lsn
 from segments.source_log import SourceLog
 
 _SIGNED = ("Int8", "Int16", "Int32", "Int64")
@@ -47,6 +47,10 @@ def plan_alteration(old: Schema, new: Schema) -> Alteration:
             _check_added(column)
         elif known.path != column.path:
             raise SchemaError(f"column {column.name} can't get another path; add a column with that path instead")
+        elif known.default != column.default:
+            raise SchemaError(
+                f"column {column.name} can't get another DEFAULT, or lose it: rows that are older than the column have it"
+            )
         elif known.type != column.type:
             if not is_wider(known.type, column.type):
                 raise SchemaError(
@@ -109,7 +113,12 @@ def alter(disk: Disk, log: SourceLog, datafile: Datafile) -> None:
     log.seal()
     # First, so that no reader takes a row of the old schema for one of the new; it only makes them look.
     write_altered_lsn(disk, log.source, log.durable_lsn)
-    publish(disk, log.source.schema, print_datafile(datafile).encode())
+    try:
+        publish(disk, log.source.schema, print_datafile(datafile).encode())
+    except OSError:
+        # It may have its new place all the same; readers go by what stands there, and so must the next row.
+        log.use_schema(load_schema(disk, log.source))
+        raise
     log.use_schema(datafile.schema)
 
 

@@ -59,8 +59,8 @@ def check_size(text: str) -> None:
     size = len(text.encode())
     if size > SCHEMA_TEXT_MAX:
         raise SchemaError(
-            f"the datafile, names and paths of all columns, takes {size} bytes; {SCHEMA_TEXT_MAX} is the limit, "
-            "send events with shorter keys"
+            f"the datafile, names and paths of all columns, takes {size} bytes; {SCHEMA_TEXT_MAX} is the limit: "
+            "use fewer columns, or send events with shorter keys"
         )
 
 

@@ -14,6 +14,7 @@ from segments.lines import Events, parse_lines
 from segments.snapshot import Snapshot, open_snapshot
 from segments.source_log import Committed, SourceLog, Write
 
+_COLUMNS = ["c__lsn", "c__row", "c__error_column"]
 ROWS_AT_ONCE = 10_000
 """In one commit, and in memory."""
 
@@ -29,7 +30,8 @@ class Replayed:
 def replay(disk: Disk, log: SourceLog, lsns: pa.Array | None, now: datetime) -> Replayed:
     """Send the quarantined rows with these LSNs in again, all of them for None. Called where `log` may be written to.
 
-    A row leaves the quarantine in the very commit that makes it a good row. Raises WriteFailed, SourceDamaged, Corruption
+    A line that was no JSON object stays: it may not have been text, so what is kept of it is not what was sent. A row
+    leaves the quarantine in the very commit that makes it a good row. Raises WriteFailed, SourceDamaged, Corruption
     or OSError; the commits before that stand.
     """
     log.sync()
@@ -53,15 +55,16 @@ def _quarantined(snapshot: Snapshot, lsns: pa.Array | None) -> Iterator[tuple[li
     """The LSNs and texts of rows that are in quarantine, a part at a time."""
     for ref in snapshot.quarantine.segments:
         file = pq.ParquetFile(ref.path)
-        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=["c__lsn", "c__row"]):
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=_COLUMNS):
             yield from _chosen(pa.Table.from_batches([batch]), snapshot.replayed, lsns)
-    tail = snapshot.quarantine.tail.select(["c__lsn", "c__row"])
+    tail = snapshot.quarantine.tail.select(_COLUMNS)
     for start in range(0, tail.num_rows, ROWS_AT_ONCE):
         yield from _chosen(tail.slice(start, ROWS_AT_ONCE), snapshot.replayed, lsns)
 
 
 def _chosen(rows: pa.Table, replayed: pa.Array, lsns: pa.Array | None) -> Iterator[tuple[list[int], list[str]]]:
     rows = rows.filter(pc.invert(pc.is_in(rows["c__lsn"], replayed)))
+    rows = rows.filter(pc.not_equal(pc.list_element(rows["c__error_column"], 0), ""))
     if lsns is not None:
         rows = rows.filter(pc.is_in(rows["c__lsn"], lsns))
     if rows.num_rows:

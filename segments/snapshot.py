@@ -15,7 +15,7 @@ from segments.batches import frame_notes, quarantine_batches, remaining, row_bat
 from segments.disk import Disk
 from segments.errors import Corruption
 from segments.filenames import Lsn, RowKind, SourceDir
-from segments.manifest import Manifest, SegmentRef, read_manifest
+from segments.manifest import Manifest, SegmentRef, read_applied, read_manifest
 from segments.schema import Schema
 from segments.segment_file import read_replays, read_schema
 from segments.source_files import load_altered_lsn, load_schema
@@ -70,8 +70,12 @@ def read_consistently(disk: Disk, source: SourceDir) -> tuple[Log, Manifest]:
     damaged = 0
     for _ in range(ATTEMPTS_MAX):
         try:
+            # Rows that a floor takes away and those that came in their place must both be seen from one side of it.
+            floor = _floor(disk, source)
             files = open_files(disk, source)
             manifest = read_manifest(disk, source)
+            if floor is not None and floor != manifest.applied.floor_lsn:
+                continue
         except FileNotFoundError:
             # A WAL file was compacted away, or a day swapped, between listing and opening.
             continue
@@ -82,6 +86,14 @@ def read_consistently(disk: Disk, source: SourceDir) -> tuple[Log, Manifest]:
         if not (log.damage or manifest.damage) or damaged == DAMAGE_SEEN:
             return log, manifest
     raise Corruption("the WAL changes faster than it can be opened, or a file in it can't be", path=source.wal)
+
+
+def _floor(disk: Disk, source: SourceDir) -> Lsn | None:
+    try:
+        return read_applied(disk, source).floor_lsn
+    except Corruption:
+        # The manifest says so.
+        return None
 
 
 def open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:

@@ -82,6 +82,31 @@ def test_truncating_takes_what_was_there_and_not_what_comes(daemon):
     assert siltstone(daemon.data, "verify").returncode == 0
 
 
+def test_a_reader_beside_replacements_sees_rows_of_one_or_both_and_never_none(daemon):
+    rows = b"\n".join(b'{"n":%d}' % n for n in range(3000))
+    assert call(daemon, "POST", "/v0/datasources?mode=replace&format=ndjson&name=t", rows) == 200
+    counts: set[bytes] = set()
+    statuses: set[int] = set()
+    stop = threading.Event()
+
+    def read():
+        while not stop.is_set():
+            answer = daemon.call("GET", "/v0/sql?q=SELECT+count()+FROM+t")
+            statuses.add(answer.status)
+            counts.add(answer.body)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(25):
+        assert call(daemon, "POST", "/v0/datasources?mode=replace&format=ndjson&name=t", rows) == 200
+    stop.set()
+    reader.join()
+
+    assert statuses == {200}
+    assert b"3000\n" in counts
+    assert counts <= {b"3000\n", b"6000\n"}
+
+
 def test_dropping_and_renaming_leave_every_sender_with_an_answer(daemon):
     """A row that comes while its source goes finds a new one."""
     with Load(daemon, "/v0/events?name=t&wait=true") as load:

@@ -236,8 +236,13 @@ def test_alter(api, name):
     assert query(api.data, f"SELECT n, s FROM {name} ORDER BY n") == [{"n": 1, "s": "none"}, {"n": 2, "s": "x"}]
 
 
-@states("Removing a column, narrowing a type, or changing a path is refused with 400, and nothing changes.")
-@pytest.mark.parametrize("schema", ["`m`+Nullable(Int64)", "`n`+Nullable(Int32)", "`n`+Nullable(Int64)+`json:$.m`"])
+@states(
+    "Removing a column, narrowing a type, or changing a path or a DEFAULT is refused with 400, and nothing changes."
+)
+@pytest.mark.parametrize(
+    "schema",
+    ["`m`+Nullable(Int64)", "`n`+Nullable(Int32)", "`n`+Nullable(Int64)+`json:$.m`", "`n`+Nullable(Int64)+DEFAULT+1"],
+)
 def test_alter_refused(api, name, schema):
     api.post(b'{"n":1}', f"name={name}&wait=true")
     before = api.call("GET", f"/v0/datasources/{name}.datasource").body
@@ -272,6 +277,17 @@ def test_truncate(api, name):
     assert api.call("POST", f"/v0/datasources/{name}/truncate", b"").status == 200
     assert query(api.data, count) == [{"n": 0, "q": 0}]
     assert api.post(b'{"n":5}', f"name={name}&wait=true").json()["lsn"] == 3
+
+
+@states("Renaming needs `CREATE` and `DROP` on the old name, and gives nobody `READ` on rows that it may not read.")
+def test_rename_is_no_way_in(api, name):
+    api.post(b'{"secret":1}', f"name={name}&wait=true")
+    token = made(api, f"m_{name[:90]}", "DATASOURCES:CREATE", f"DATASOURCES:READ:{name}_mine")
+    assert api.call("PUT", f"/v0/datasources/{name}?name={name}_mine", b"", token=token).status == 403
+    dropper = made(
+        api, f"d_{name[:90]}", "DATASOURCES:CREATE", f"DATASOURCES:DROP:{name}", f"DATASOURCES:READ:{name}_mine"
+    )
+    assert api.call("PUT", f"/v0/datasources/{name}?name={name}_mine", b"", token=dropper).status == 403
 
 
 @states("`PUT /v0/datasources/NAME?name=NEW` renames a data source; its id and its rows stay.")

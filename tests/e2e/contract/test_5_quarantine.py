@@ -72,6 +72,15 @@ def test_replay(api, name):
     assert query(api.data, f"SELECT c__row FROM {name}_quarantine") == [{"c__row": '{"n":"x"}'}]
 
 
+@states("A `where` needs `READ`, as it tells what is in the rows.")
+def test_replay_rights(api, name):
+    api.post(b'{"n":1}', f"name={name}&wait=true")
+    scope = f"scope=DATASOURCES:APPEND:{name}"
+    token = api.call("POST", f"/v0/tokens?name={name[:100]}&{scope}", b"").json()["token"]
+    assert api.call("POST", f"/v0/datasources/{name}/replay?where=1=1", b"", token=token).status == 403
+    assert api.call("POST", f"/v0/datasources/{name}/replay", b"", token=token).status == 200
+
+
 @states("A `where` that is no condition is refused with 400.")
 def test_replay_nonsense(api, name):
     api.post(b'{"n":1}', f"name={name}&wait=true")
