@@ -203,7 +203,7 @@ class Ingest:
             await trio.to_thread.run_sync(work)
         self._flying = None
         self._queued_bytes -= group.size_bytes
-        if group.tickets or (mark_due and not mark):
+        if group.tickets or job is not None or (mark_due and not mark):
             self._mark_at = now + MARK_AFTER_S
         if mark or not self.log.has_active_file:
             self._mark_at = None

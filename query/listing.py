@@ -29,15 +29,19 @@ def source_names(disk: Disk, data: DataDir) -> list[str]:
 def list_sources(disk: Disk, data: DataDir, stream: TextIO) -> None:
     """One line a source."""
     table = _table("name", "rows", "quarantined", "in WAL", "segments", "bytes")
+    damage: list[str] = []
     for name in source_names(disk, data):
         try:
             stock = take_stock(disk, data.source(name))
         except StorageError as error:
-            table.add_row(name, f"damaged: {error}")
+            table.add_row(name, "damaged")
+            damage.append(f"{name}: DAMAGED: {error}")
             continue
         counts = (stock.rows, stock.quarantined_rows, stock.wal_rows, stock.segments, stock.bytes)
         table.add_row(name, *map(str, counts))
     _print(table, stream)
+    for line in damage:
+        stream.write(f"{line}\n")
 
 
 def list_files(disk: Disk, source: SourceDir, stream: TextIO) -> None:

@@ -113,7 +113,7 @@ def _list(disk: Disk, source: SourceDir, kind: Kind, damage: list[Corruption]) -
 
 
 def remove_leftovers(disk: Disk, manifest: Manifest) -> None:
-    """Delete what a cut-short publication left. Only the compactor, and recovery before it, may."""
+    """Delete what a cut-short publication, or a floor that rose, left. Only who may write segments, and recovery, may."""
     for path in manifest.leftovers:
         disk.unlink(path)
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from segments.decode import decode
 from segments.disk import Disk
 from segments.lines import Events, parse_lines
+from segments.segment_file import check_segment
 from segments.snapshot import Snapshot, open_snapshot
 from segments.source_log import Committed, SourceLog, Write
 
@@ -37,6 +38,8 @@ def replay(disk: Disk, log: SourceLog, lsns: pa.Array | None, now: datetime) -> 
     log.sync()
     snapshot = open_snapshot(disk, log.source)
     successful = remaining = 0
+    for ref in snapshot.quarantine.segments:
+        check_segment(disk, ref)
     for found, texts in _quarantined(snapshot, lsns):
         events = parse_lines([text.encode() for text in texts])
         bad = {row.index for row in decode(log.schema, events, now.astimezone(UTC).replace(tzinfo=None)).bad}
