@@ -70,7 +70,7 @@ class _Group:
         self.done.set()
 
 
-class _Job:
+class _Errand:
     """Work for the log between two groups, and what became of it once `done` is set."""
 
     __slots__ = ("done", "error", "result", "work")
@@ -93,7 +93,7 @@ class Ingest:
         self._flying: _Group | None = None
         self._queued_bytes = 0
         self._wake = trio.Event()
-        self._jobs: deque[_Job] = deque()
+        self._errands: deque[_Errand] = deque()
         self._closing = False
         self.finished = trio.Event()
         self._unsynced_since: float | None = None
@@ -135,13 +135,13 @@ class Ingest:
         """
         if self._closing:
             raise ActorClosing
-        job = _Job(work)
-        self._jobs.append(job)
+        errand = _Errand(work)
+        self._errands.append(errand)
         self._wake.set()
-        await job.done.wait()
-        if job.error is not None:
-            raise job.error
-        return cast(T, job.result)
+        await errand.done.wait()
+        if errand.error is not None:
+            raise errand.error
+        return cast(T, errand.result)
 
     async def seal(self) -> None:
         """Have the active file sealed after the group in flight. Raises as `perform` does."""
@@ -155,7 +155,7 @@ class Ingest:
     async def run(self) -> None:
         """Commit groups until closed, or idle for long with nothing left to do. Fails its requests if it fails."""
         try:
-            while self._waiting or self._jobs or not self._closing:
+            while self._waiting or self._errands or not self._closing:
                 if await self._something_to_do():
                     await self._commit_next()
                 else:
@@ -171,14 +171,14 @@ class Ingest:
             for group in (self._flying, *self._waiting):
                 if group is not None:
                     group.resolve_rest(ActorFailed())
-            for job in self._jobs:
-                job.error = job.error or ActorFailed()
-                job.done.set()
+            for errand in self._errands:
+                errand.error = errand.error or ActorFailed()
+                errand.done.set()
             self.finished.set()
 
     async def _something_to_do(self) -> bool:
-        """Wait for requests, a seal, or the next chore; False when the source has been idle for long."""
-        if self._waiting or self._jobs or self._closing:
+        """Wait for requests, work to perform, or the next chore; False when the source has been idle for long."""
+        if self._waiting or self._errands or self._closing:
             return True
         self._wake = trio.Event()
         chores = [self._mark_at] if self._mark_at is not None else []
@@ -191,30 +191,30 @@ class Ingest:
 
     async def _commit_next(self) -> None:
         group = self._flying = self._waiting.popleft() if self._waiting else _Group()
-        job = self._jobs[0] if self._jobs else None
+        errand = self._errands[0] if self._errands else None
         now = trio.current_time()
         sync_due = self._unsynced_since is not None and now >= self._unsynced_since + self._sync_interval_s
         durably = sync_due or any(ticket.durably for ticket in group.tickets)
         mark_due = not group.tickets and self._mark_at is not None and now >= self._mark_at
         mark = mark_due and (durably or self.log.is_synced)
-        work = partial(self._work, group, durably=durably, mark=mark, job=job)
+        work = partial(self._work, group, durably=durably, mark=mark, errand=errand)
         # The one place where a commit is shielded: cut here, rows would be on disk that nobody was told about.
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(work)
         self._flying = None
         self._queued_bytes -= group.size_bytes
-        if group.tickets or job is not None or (mark_due and not mark):
+        if group.tickets or errand is not None or (mark_due and not mark):
             self._mark_at = now + MARK_AFTER_S
         if mark or not self.log.has_active_file:
             self._mark_at = None
         self._unsynced_since = None if self.log.is_synced else (self._unsynced_since or now)
         self._unsealed_since = (self._unsealed_since or now) if self.log.has_active_file else None
         group.resolved()
-        if job is not None:
-            self._jobs.popleft()
-            job.done.set()
+        if errand is not None:
+            self._errands.popleft()
+            errand.done.set()
 
-    def _work(self, group: _Group, *, durably: bool, mark: bool, job: "_Job | None") -> None:
+    def _work(self, group: _Group, *, durably: bool, mark: bool, errand: "_Errand | None") -> None:
         """In a worker thread: write and sync as one step."""
         try:
             if group.tickets:
@@ -231,11 +231,11 @@ class Ingest:
             for ticket in group.tickets:
                 if ticket.outcome is None:
                     ticket.outcome = error
-        if job is not None:
+        if errand is not None:
             try:
-                job.result = job.work(self.log)
+                errand.result = errand.work(self.log)
             except (StorageError, OSError) as error:
-                job.error = error
+                errand.error = error
 
     def note_published(self, lsn: Lsn) -> None:
         """The compactor tells: everything up to `lsn` is in segments."""

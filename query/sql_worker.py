@@ -40,7 +40,7 @@ MEMORY_BESIDE_ENGINE = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Query:
     request: WorkerRequest
     ops_log: pa.Table | None
 
@@ -52,15 +52,15 @@ def main() -> None:
     # A pipe of our own for replies: whatever a library prints goes to standard error.
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
+    queries: queue.SimpleQueue[_Query] = queue.SimpleQueue()
+    threading.Thread(target=_read_queries, args=(queries,), daemon=True).start()
     limits = Limits(config.memory_bytes, config.threads, spill_directory(config), config.spill_bytes)
     data = DataDir(Path(config.data))
     while True:
         connection = open_connection(limits)
-        job = jobs.get()
+        query = queries.get()
         try:
-            reply = encode_reply(_answer_again(connection, limits, data, job))
+            reply = encode_reply(_answer_again(connection, limits, data, query))
         except RecursionError:
             reply = encode_reply(QueryFailed("the statement, or a value in its answer, is nested too deeply"))
         except StorageError as error:
@@ -74,22 +74,22 @@ def main() -> None:
         connection.close()
 
 
-def _answer_again(connection: duckdb.DuckDBPyConnection, limits: Limits, data: DataDir, job: _Job) -> Answered:
+def _answer_again(connection: duckdb.DuckDBPyConnection, limits: Limits, data: DataDir, query: _Query) -> Answered:
     """The answer; anew, from a new snapshot, when files went away under the first. Raises StorageError."""
     for _ in range(ATTEMPTS_MAX - 1):
         try:
-            return _answer(connection, data, job)
+            return _answer(connection, data, query)
         except SegmentGone:
             connection = open_connection(limits)
-            Path(job.request.output).write_bytes(b"")
-    return _answer(connection, data, job)
+            Path(query.request.output).write_bytes(b"")
+    return _answer(connection, data, query)
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, data: DataDir, job: _Job) -> Answered:
+def _answer(connection: duckdb.DuckDBPyConnection, data: DataDir, query: _Query) -> Answered:
     """Write the answer into the file that the request names. Raises StorageError."""
-    request, started = job.request, time.monotonic()
+    request, started = query.request, time.monotonic()
     readable = None if request.readable is None else frozenset(request.readable)
-    stored = Stored(Disk(), data, readable, job.ops_log)
+    stored = Stored(Disk(), data, readable, query.ops_log)
     try:
         statement = parse_statement(connection, request.sql)
     except QueryFailed as error:
@@ -108,7 +108,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, data: DataDir, job: _Job) -> 
     return Answered(written.content_type, written.rows, size, [str(corruption) for corruption in result.damage])
 
 
-def _read_jobs(jobs: "queue.SimpleQueue[_Job]") -> None:
+def _read_queries(queries: "queue.SimpleQueue[_Query]") -> None:
     """Also while a query runs, so that the end of the parent ends it at once."""
     stdin = sys.stdin.buffer
     try:
@@ -117,7 +117,7 @@ def _read_jobs(jobs: "queue.SimpleQueue[_Job]") -> None:
             ops_log = None
             if request.ops_log_bytes:
                 ops_log = ipc.open_stream(io.BytesIO(stdin.read(request.ops_log_bytes))).read_all()
-            jobs.put(_Job(request, ops_log))
+            queries.put(_Query(request, ops_log))
     finally:
         # Not an orderly end: that would wait for the query.
         os._exit(0)

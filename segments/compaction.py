@@ -1,8 +1,9 @@
 """Sealed WAL files -> segments -> the WAL files deleted, so that a crash anywhere neither loses nor doubles a row.
 
 For each run of files: the segments of quarantined rows, keys and replays are published first and the rows segment last;
-the rename of the rows segment is the commit point for all. Only then does applied.json move, and only then do WAL files go. Runs in a
-process of its own, or, before rows are taken away, in the actor's thread; at most one for a source at a time.
+the rename of the rows segment is the commit point for all. Only then does applied.json move, and only then do WAL files
+go. Runs in a process of its own, or, before rows are taken away, in the actor's thread; at most one for a source at a
+time.
 """
 
 from collections.abc import Iterator
