@@ -2,6 +2,7 @@
 
 import pytest
 
+from segments import snapshot
 from segments.disk import Disk
 from segments.lines import parse_body
 from segments.source_log import Write
@@ -132,3 +133,27 @@ def test_whatever_step_fails_or_is_the_last_all_rows_are_there_or_none(tmp_path,
         if len(disk.operations) < at:
             break
     assert at > 10
+
+
+@pytest.mark.parametrize("step", ["open_files", "read_manifest"])
+def test_a_reader_that_is_overtaken_by_a_replacement_sees_the_rows_of_one_side(stored, step, monkeypatch):
+    """Whichever of its steps the replacement comes after: never the rows from neither side."""
+    log = stored.open()
+    commit(log, body(1, 2, 3))
+    real = getattr(snapshot, step)
+    done: list[bool] = []
+
+    def overtaken(*arguments):
+        found = real(*arguments)
+        if not done:
+            done.append(True)
+            replace_rows(stored.disk, log, [Write(parse_body(body(7, 8)))], NOW)
+        return found
+
+    monkeypatch.setattr(snapshot, step, overtaken)
+    found = snapshot.open_snapshot(stored.disk, stored.source)
+    monkeypatch.undo()
+
+    assert not found.damage
+    assert found.rows.tail["id"].to_pylist() == ([7, 8] if step == "open_files" else [1, 2, 3])
+    assert stored.ids() == [7, 8]
