@@ -75,10 +75,15 @@ class BulkSchema:
         if not self._is_plain(part, lines):
             return None
         try:
-            table = pj.read_json(pa.BufferReader(part), read_options=_READ, parse_options=self._options)
+            return self._read(part, lines)
         except (pa.ArrowException, UnicodeDecodeError):
             return None
-        if table.num_rows != lines or max(_depth(kind) for kind in table.schema.types) >= DEPTH_MAX:
+
+    def _read(self, part: bytes, lines: int) -> Decoded | None:
+        """Raises ArrowException, or UnicodeDecodeError, for what the reader does not take."""
+        table = pj.read_json(pa.BufferReader(part), read_options=_READ, parse_options=self._options)
+        types = table.schema.types
+        if table.num_rows != lines or max(map(_depth, types)) >= DEPTH_MAX or any(map(_has_lists_of_null, types)):
             return None
         arrays = []
         for column in self.schema.columns:
@@ -129,6 +134,12 @@ def _has_short_lines(part: bytes) -> bool:
 def _depth(kind: pa.DataType) -> int:
     """How many levels a value of the type has."""
     return 1 + max((_depth(kind.field(number).type) for number in range(kind.num_fields)), default=0)
+
+
+def _has_lists_of_null(kind: pa.DataType) -> bool:
+    """Of a list of nothing but nulls the reader makes an array that is shorter than it says."""
+    inner = [kind.field(number).type for number in range(kind.num_fields)]
+    return (pa.types.is_list(kind) and pa.types.is_null(inner[0])) or any(map(_has_lists_of_null, inner))
 
 
 def decode_bulk(schema: Schema, body: bytes, now: datetime, *, check_rows: Callable[[int], None]) -> Decoded:
