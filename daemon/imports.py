@@ -110,6 +110,8 @@ class ImportsApi:
             raise Refused(400, f"the data source's name '{name[:40]}' {problem}; send it as ?name=NAME")
         request.source = name
         self._events.authorise(name, request.token)
+        if mode == "replace" and not request.token.may_drop(name):
+            raise Refused(403, f"this token may not take rows away from '{name}'; it needs DATASOURCES:DROP:{name}")
         exists = self._sources.exists(name)
         if mode != "create" and not exists:
             raise Refused(404, f"there is no data source '{name}' to {mode} to; send mode=create, or events")
@@ -129,8 +131,6 @@ class ImportsApi:
         request.size = len(work.rows)
         self._events.charge(request, name, len(work.rows))
         if mode == "replace":
-            if not request.token.may_drop(name):
-                raise Refused(403, f"this token may not take rows away from '{name}'; it needs DATASOURCES:DROP:{name}")
             return await self._replace(name, rows)
         return await self._events.store(Call(name, wait=True, is_document=False, key=None), rows, None, reservation)
 

@@ -55,6 +55,8 @@ def _rows(batch: pa.RecordBatch, paths: dict[str, list[str]]) -> Iterator[dict[s
             place = event
             for step in path[:-1]:
                 place = place.setdefault(step, {})
+                if not isinstance(place, dict):
+                    sys.exit(f"the columns at {'.'.join(path)} and above it can't both come from one row of Parquet")
             if value is not None:
                 place[path[-1]] = value
         yield event

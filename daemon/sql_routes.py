@@ -4,7 +4,6 @@ import orjson
 import pyarrow as pa
 import trio
 
-from daemon.admission import Reservation
 from daemon.answers import Answer, Refused, Request
 from daemon.head_cache import Fields
 from daemon.intake import Intake
@@ -32,12 +31,9 @@ class SqlApi:
     async def post(self, request: Request) -> Answer:
         """`POST /v0/sql` with `q` in the query, a form or JSON, or the statement as the body."""
         with self._intake.budget.reserved() as reservation:
-            fields, is_plain = _fields(request, await self._read(request, reservation))
+            fields, is_plain = _fields(request, await self._intake.read(request, reservation))
         # SDKs send a statement as plain text and read the answer as JSON.
         return await self._run(request, fields, default_format="JSON" if is_plain else "TSV")
-
-    async def _read(self, request: Request, reservation: Reservation) -> bytes:
-        return await self._intake.read(request, reservation)
 
     async def lsns(self, name: str, where: str) -> pa.Array:
         """The LSNs of a data source's quarantined rows for which the condition holds. Raises what `SqlWorker.run` does."""

@@ -1,4 +1,4 @@
-"""How much a source holds, from file names and footers, without reading a row."""
+"""How much a source holds: of segments by their footers, of the log by a snapshot of it."""
 
 from dataclasses import dataclass
 

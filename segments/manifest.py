@@ -76,8 +76,8 @@ def read_manifest(disk: Disk, source: SourceDir) -> Manifest:
         missing = f"the segments of LSNs {last + 1} to {applied.applied_lsn} are missing"
         damage.append(Corruption(missing, path=source.kind("rows")))
     leftovers = [path for one in listed.values() for path in one.temporary]
-    quarantine_floor = max(applied.floor_lsn, applied.quarantine_floor_lsn)
-    quarantine = tuple(ref for ref in listed["quarantine"].refs if quarantine_floor < ref.name.last_lsn <= last)
+    floor = applied.quarantine_floor_lsn
+    quarantine = tuple(ref for ref in listed["quarantine"].refs if floor < ref.name.last_lsn <= last)
     keys, replays = (tuple(ref for ref in listed[k].refs if ref.name.last_lsn <= last) for k in KINDS[2:])
     current = {ref.path for ref in (*rows, *quarantine, *keys, *replays)}
     leftovers += [ref.path for one in listed.values() for ref in one.refs if ref.path not in current]

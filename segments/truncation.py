@@ -11,7 +11,7 @@ from segments.compaction import compact
 from segments.disk import Disk
 from segments.filenames import Lsn, RowKind
 from segments.manifest import Applied, read_manifest, remove_leftovers, write_applied
-from segments.source_log import Outcome, SourceLog, Write
+from segments.source_log import Committed, Outcome, SourceLog, Write
 
 
 def truncate(disk: Disk, log: SourceLog, kind: RowKind, now: datetime) -> None:
@@ -31,12 +31,14 @@ def truncate(disk: Disk, log: SourceLog, kind: RowKind, now: datetime) -> None:
 def replace_rows(disk: Disk, log: SourceLog, group: Sequence[Write], now: datetime) -> tuple[Outcome, ...]:
     """Commit the rows of `group` durably, then take away every good row that was there before. As `truncate`.
 
-    A crash in between leaves both, and the caller without an answer; doing it again gives what was asked for.
+    When no good row comes in, because none fits or the schema has changed, those that are there stay. A crash in between
+    leaves both, and the caller without an answer; doing it again gives what was asked for.
     """
     floor = _settle(disk, log, now)
     done = log.commit(group, now, durably=True)
-    applied = read_manifest(disk, log.source).applied
-    _raise_floor(disk, log, replace(applied, floor_lsn=floor))
+    if any(isinstance(one, Committed) and one.counts.successful for one in done):
+        applied = read_manifest(disk, log.source).applied
+        _raise_floor(disk, log, replace(applied, floor_lsn=floor))
     return done
 
 

@@ -3,7 +3,10 @@
 import pytest
 
 from segments import snapshot
+from segments.datafile import parse_datafile
+from segments.decode import decode
 from segments.disk import Disk
+from segments.errors import SchemaChanged
 from segments.lines import parse_body
 from segments.source_log import Write
 from segments.truncation import replace_rows, truncate
@@ -61,6 +64,35 @@ def test_replacing_leaves_the_new_rows_only(stored):
     replace_rows(stored.disk, log, [Write(parse_body(body(3, 4)))], NOW)
 
     assert stored.ids() == [3, 4]
+    assert healthy(stored)
+
+
+def test_replacing_leaves_what_was_quarantined_before(stored):
+    """It was never among the rows that are replaced, and nobody else has it."""
+    log = stored.open()
+    commit(log, body(1, -2))
+    replace_rows(stored.disk, log, [Write(parse_body(body(3, -4)))], NOW)
+
+    for _ in range(2):
+        assert stored.ids() == [3]
+        assert sorted(row["c__lsn"] for row in stored.quarantined()) == [2, 4]
+        assert healthy(stored)
+        stored.compact(log)
+
+
+def test_replacing_with_rows_of_which_none_fits_or_of_an_old_schema_takes_nothing_away(stored):
+    log = stored.open()
+    commit(log, body(1, 2))
+    stale = decode(
+        parse_datafile("SCHEMA > other Int8 DEFAULT 1\n").schema, parse_body(body(3)), NOW.replace(tzinfo=None)
+    )
+    (outcome,) = replace_rows(stored.disk, log, [Write(stale)], NOW)
+    assert isinstance(outcome, SchemaChanged)
+    assert stored.ids() == [1, 2]
+    replace_rows(stored.disk, log, [Write(parse_body(body(-3)))], NOW)
+
+    assert stored.ids() == [1, 2]
+    assert len(stored.quarantined()) == 1
     assert healthy(stored)
 
 

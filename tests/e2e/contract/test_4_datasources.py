@@ -186,13 +186,19 @@ def test_create_by_inference(api, name):
     assert [c["type"] for c in answer["datasource"]["columns"]] == ["Int64", "DateTime64(3)", "String"]
 
 
-@states("`mode=replace` puts the rows in the place of all that were there; it needs `DROP` too.")
+@states(
+    "`mode=replace` puts the rows in the place of all good rows that were there; it needs `DROP` too.",
+    "When none of the new rows fits, the old ones stay; quarantined rows stay in any case.",
+)
 def test_replace(api, name):
     api.post(b'{"n":1}\n{"n":2}', f"name={name}&wait=true")
     target = f"/v0/datasources?mode=replace&format=ndjson&name={name}"
     appender = made(api, f"a_{name[:90]}", f"DATASOURCES:APPEND:{name}")
     assert api.call("POST", target, b'{"n":3}', token=appender).status == 403
+    assert api.call("POST", target, b'{"n":"bad"}').json()["quarantine_rows"] == 1
+    assert query(api.data, f"SELECT count(*) AS n FROM {name}") == [{"n": 2}]
     assert api.call("POST", target, b'{"n":3}').status == 200
+    assert query(api.data, f"SELECT count(*) AS n FROM {name}_quarantine") == [{"n": 1}]
     assert query(api.data, f"SELECT n FROM {name}") == [{"n": 3}]
 
 
@@ -234,6 +240,19 @@ def test_alter(api, name):
     assert api.call("POST", f"/v0/datasources/{name}/alter?schema={schema}", b"").status == 200
     api.post(b'{"n":2,"s":"x"}', f"name={name}&wait=true")
     assert query(api.data, f"SELECT n, s FROM {name} ORDER BY n") == [{"n": 1, "s": "none"}, {"n": 2, "s": "x"}]
+
+
+@states(
+    "Making and altering data sources needs `CREATE`; a token that may only append gets 403, and no description in its answers."
+)
+def test_rights_to_change(api, name):
+    api.post(b'{"n":1}', f"name={name}&wait=true")
+    token = made(api, f"p_{name[:90]}", f"DATASOURCES:APPEND:{name}")
+    schema = "`n`+Nullable(Int64),+`s`+Nullable(String)"
+    assert api.call("POST", f"/v0/datasources/{name}/alter?schema={schema}", b"", token=token).status == 403
+    assert api.call("POST", f"/v0/datasources?name={name}_x&schema=n+Int8", b"", token=token).status == 403
+    target = f"/v0/datasources?mode=append&format=ndjson&name={name}"
+    assert api.call("POST", target, b'{"n":2}', token=token).json()["datasource"] == {"name": name}
 
 
 @states(
