@@ -49,7 +49,7 @@ def list_files(disk: Disk, source: SourceDir, stream: TextIO) -> None:
     table = _table("file", "rows", "first LSN", "last LSN", "bytes")
     snapshot = open_snapshot(disk, source)
     for ref in (*snapshot.rows.segments, *snapshot.quarantine.segments, *snapshot.others):
-        rows = read_facts(ref).rows
+        rows = read_facts(disk, ref).rows
         name = str(ref.path.relative_to(source.path))
         table.add_row(name, str(rows), str(ref.name.first_lsn), str(ref.name.last_lsn), str(disk.size(ref.path)))
     for file in snapshot.wal:

@@ -116,7 +116,7 @@ def _source_rows(disk: Disk, source: SourceDir) -> list[dict[str, object]]:
     for kind in kinds:
         counts[kind] = snapshot.of(kind).tail.num_rows
         for ref in snapshot.of(kind).segments:
-            rows, problem = _rows_in(ref)
+            rows, problem = _rows_in(disk, ref)
             counts[kind] += rows or 0
             damage += [problem] if problem else []
     return [
@@ -127,7 +127,7 @@ def _source_rows(disk: Disk, source: SourceDir) -> list[dict[str, object]]:
             "columns": len(snapshot.schema.columns),
             "sorting_key": list(snapshot.schema.sorting_key),
             "rows": counts["rows"],
-            "quarantined_rows": counts["quarantine"] - replayed_in_segments(snapshot),
+            "quarantined_rows": counts["quarantine"] - replayed_in_segments(disk, snapshot),
             "wal_rows": snapshot.rows.tail.num_rows + snapshot.quarantine.tail.num_rows,
             "segments": len(snapshot.rows.segments),
             "bytes": _bytes_in(disk, snapshot, "rows"),
@@ -153,7 +153,7 @@ def _segment_rows(disk: Disk, source: SourceDir) -> list[dict[str, object]]:
             "day": ref.day,
             "first_lsn": ref.name.first_lsn,
             "last_lsn": ref.name.last_lsn,
-            "rows": _rows_in(ref)[0],
+            "rows": _rows_in(disk, ref)[0],
             "bytes": disk.size(ref.path),
             "crc32c": f"{ref.name.crc32c:08x}",
         }
@@ -162,10 +162,10 @@ def _segment_rows(disk: Disk, source: SourceDir) -> list[dict[str, object]]:
     ]
 
 
-def _rows_in(ref: SegmentRef) -> tuple[int | None, str]:
+def _rows_in(disk: Disk, ref: SegmentRef) -> tuple[int | None, str]:
     """How many rows a segment has, or why that can't be said."""
     try:
-        return read_facts(ref).rows, ""
+        return read_facts(disk, ref).rows, ""
     except StorageError as error:
         return None, str(error)
 

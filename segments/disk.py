@@ -8,14 +8,16 @@ import fcntl
 import mmap
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from segments.errors import DataDirLocked
 
 
+@dataclass(frozen=True)
 class Disk:
-    """The real file system. All methods raise OSError as the kernel reports it."""
+    """The real file system. All methods raise OSError as the kernel reports it. Any two of them are the same."""
 
     def create(self, path: Path, mode: int) -> int:
         """Create a file that must not exist and return a descriptor open for writing."""
@@ -72,6 +74,15 @@ class Disk:
             if size == 0:
                 return memoryview(b"")
             return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ))
+        finally:
+            os.close(descriptor)
+
+    def map(self, path: Path) -> memoryview:
+        """The file as it is now, memory-mapped; empty for an empty file. For files that are never cut or overwritten."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(descriptor).st_size
+            return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) if size else b"")
         finally:
             os.close(descriptor)
 

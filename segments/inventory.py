@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from segments.disk import Disk
 from segments.filenames import Lsn, SourceDir
-from segments.segment_file import read_facts
+from segments.segment_file import open_segment, read_facts
 from segments.snapshot import Rows, Snapshot, open_snapshot
 
 
@@ -28,8 +27,8 @@ def take_stock(disk: Disk, source: SourceDir) -> Stock:
     snapshot = open_snapshot(disk, source)
     refs = (*snapshot.rows.segments, *snapshot.quarantine.segments, *snapshot.others)
     return Stock(
-        _count(snapshot.rows),
-        _count(snapshot.quarantine) - replayed_in_segments(snapshot),
+        _count(disk, snapshot.rows),
+        _count(disk, snapshot.quarantine) - replayed_in_segments(disk, snapshot),
         snapshot.rows.tail.num_rows + snapshot.quarantine.tail.num_rows,
         len(snapshot.rows.segments),
         sum(disk.size(ref.path) for ref in refs) + sum(file.size for file in snapshot.wal),
@@ -37,14 +36,14 @@ def take_stock(disk: Disk, source: SourceDir) -> Stock:
     )
 
 
-def _count(rows: Rows) -> int:
+def _count(disk: Disk, rows: Rows) -> int:
     in_wal: int = rows.tail.num_rows
-    return sum(read_facts(ref).rows for ref in rows.segments) + in_wal
+    return sum(read_facts(disk, ref).rows for ref in rows.segments) + in_wal
 
 
-def replayed_in_segments(snapshot: Snapshot) -> int:
+def replayed_in_segments(disk: Disk, snapshot: Snapshot) -> int:
     """Replayed rows that a segment of the quarantine still holds."""
     if not len(snapshot.replayed):
         return 0
-    lsns = [pq.read_table(ref.path, columns=["c__lsn"])["c__lsn"] for ref in snapshot.quarantine.segments]
+    lsns = [open_segment(disk, ref).read(["c__lsn"])["c__lsn"] for ref in snapshot.quarantine.segments]
     return sum(pc.sum(pc.is_in(one, snapshot.replayed)).as_py() or 0 for one in lsns)

@@ -6,12 +6,11 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from segments.decode import decode
 from segments.disk import Disk
 from segments.lines import Events, parse_lines
-from segments.segment_file import check_segment
+from segments.segment_file import check_segment, open_segment
 from segments.snapshot import Snapshot, open_snapshot
 from segments.source_log import Committed, SourceLog, Write
 
@@ -40,7 +39,7 @@ def replay(disk: Disk, log: SourceLog, lsns: pa.Array | None, now: datetime) -> 
     successful = remaining = 0
     for ref in snapshot.quarantine.segments:
         check_segment(disk, ref)
-    for found, texts in _quarantined(snapshot, lsns):
+    for found, texts in _quarantined(disk, snapshot, lsns):
         events = parse_lines([text.encode() for text in texts])
         bad = {row.index for row in decode(log.schema, events, now.astimezone(UTC).replace(tzinfo=None)).bad}
         good = [index for index in range(len(events)) if index not in bad]
@@ -54,10 +53,10 @@ def replay(disk: Disk, log: SourceLog, lsns: pa.Array | None, now: datetime) -> 
     return Replayed(successful, remaining)
 
 
-def _quarantined(snapshot: Snapshot, lsns: pa.Array | None) -> Iterator[tuple[list[int], list[str]]]:
+def _quarantined(disk: Disk, snapshot: Snapshot, lsns: pa.Array | None) -> Iterator[tuple[list[int], list[str]]]:
     """The LSNs and texts of rows that are in quarantine, a part at a time."""
     for ref in snapshot.quarantine.segments:
-        file = pq.ParquetFile(ref.path)
+        file = open_segment(disk, ref)
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=_COLUMNS):
             yield from _chosen(pa.Table.from_batches([batch]), snapshot.replayed, lsns)
     tail = snapshot.quarantine.tail.select(_COLUMNS)

@@ -78,11 +78,16 @@ def write_segment(disk: Disk, source: SourceDir, kind: Kind, table: pa.Table, sp
     return ref
 
 
+def open_segment(disk: Disk, ref: SegmentRef) -> pq.ParquetFile:
+    """The segment, memory-mapped and unread. Raises OSError or pa.ArrowException."""
+    return pq.ParquetFile(pa.BufferReader(pa.py_buffer(disk.map(ref.path))))
+
+
 @lru_cache(maxsize=100_000)
-def read_facts(ref: SegmentRef) -> Facts:
+def read_facts(disk: Disk, ref: SegmentRef) -> Facts:
     """The footer of a segment. Raises Corruption when there is none that can be read."""
     try:
-        metadata = pq.read_metadata(ref.path)
+        metadata = open_segment(disk, ref).metadata
         pairs = metadata.metadata
         said = int(pairs[b"siltstone.first_lsn"]), int(pairs[b"siltstone.last_lsn"])
         if said != (ref.name.first_lsn, ref.name.last_lsn):
@@ -93,10 +98,10 @@ def read_facts(ref: SegmentRef) -> Facts:
 
 
 @lru_cache(maxsize=10_000)
-def read_schema(ref: SegmentRef) -> Schema:
+def read_schema(disk: Disk, ref: SegmentRef) -> Schema:
     """The schema under which a segment was written. Raises Corruption."""
     try:
-        return parse_datafile(pq.read_metadata(ref.path).metadata[b"siltstone.datafile"].decode()).schema
+        return parse_datafile(open_segment(disk, ref).metadata.metadata[b"siltstone.datafile"].decode()).schema
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, SchemaError) as error:
         raise Corruption(f"the segment's footer can't be read: {error}", path=ref.path) from error
 
@@ -104,7 +109,7 @@ def read_schema(ref: SegmentRef) -> Schema:
 def read_keys(disk: Disk, ref: SegmentRef) -> tuple[Key, ...]:
     """The idempotency keys in a segment of keys. Raises Corruption."""
     check_segment(disk, ref)
-    return tuple(Key(**row) for row in pq.read_table(pa.BufferReader(disk.read(ref.path))).to_pylist())
+    return tuple(Key(**row) for row in open_segment(disk, ref).read().to_pylist())
 
 
 def read_replays(disk: Disk, refs: Iterable[SegmentRef]) -> pa.Array:
@@ -112,7 +117,7 @@ def read_replays(disk: Disk, refs: Iterable[SegmentRef]) -> pa.Array:
     tables = []
     for ref in refs:
         check_segment(disk, ref)
-        tables.append(pq.read_table(pa.BufferReader(disk.read(ref.path)), schema=REPLAYS_SCHEMA))
+        tables.append(open_segment(disk, ref).read().cast(REPLAYS_SCHEMA))
     return pa.concat_tables([*tables, REPLAYS_SCHEMA.empty_table()])["lsn"].combine_chunks()
 
 

@@ -110,7 +110,7 @@ def open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
     replayed = pa.concat_arrays([published, pa.array(replays, pa.uint64())])
     tail = pa.Table.from_batches(quarantined, schema.quarantine)
     older = {
-        ref.path: read_schema(ref)
+        ref.path: read_schema(disk, ref)
         for ref in (*manifest.rows, *manifest.quarantine)
         if ref.name.first_lsn <= altered_lsn
     }

@@ -41,7 +41,7 @@ def verify_source(disk: Disk, source: SourceDir) -> Verdict:
     for ref in (*manifest.rows, *manifest.quarantine, *manifest.keys):
         try:
             check_segment(disk, ref)
-            facts = read_facts(ref)
+            facts = read_facts(disk, ref)
         except StorageError as error:
             problems.append(f"{error}: LSNs {ref.name.first_lsn} to {ref.name.last_lsn} are affected")
             continue

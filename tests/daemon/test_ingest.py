@@ -11,7 +11,7 @@ from segments.filenames import WalName
 from segments.lines import parse_body
 from segments.source_log import Committed, Write
 from segments.wal_reader import read_file
-from tests.faults import FaultyDisk
+from tests.faults.faulty_disk import FaultyDisk
 from tests.stored import Stored, body
 
 

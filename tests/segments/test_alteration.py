@@ -15,7 +15,7 @@ from segments.filenames import DataDir
 from segments.lines import parse_body
 from segments.source_log import Write
 from segments.verify import verify_source
-from tests.faults import Died, FaultyDisk
+from tests.faults.faulty_disk import Died, FaultyDisk
 from tests.stored import NOW, Stored, body, commit
 
 WIDER = """SCHEMA >

@@ -19,7 +19,7 @@ from segments.segment_file import read_facts
 from segments.snapshot import open_snapshot
 from segments.source_log import SourceLog, Write
 from segments.verify import verify_source
-from tests.faults import Died, FaultyDisk
+from tests.faults.faulty_disk import Died, FaultyDisk
 from tests.stored import NOW, SCHEMA, Stored, body, commit, key, rows_of
 
 
@@ -38,7 +38,7 @@ def test_rows_move_to_one_segment_and_the_wal_goes(stored):
     assert list(stored.source.wal.iterdir()) == []
     assert stored.ids() == [1, 2, 3]
     assert [row["id"] for row in stored.quarantined()] == ["bad"]
-    facts = read_facts(done.segments[0])
+    facts = read_facts(stored.disk, done.segments[0])
     assert (facts.rows, facts.quarantined_rows) == (3, 1)
     assert read_applied(stored.disk, stored.source).applied_lsn == 4
 

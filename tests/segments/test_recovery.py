@@ -9,7 +9,7 @@ from segments.errors import Corruption, SchemaError, UnknownSource
 from segments.filenames import DataDir
 from segments.recovery import create_source, recover, remove_unborn
 from segments.schema import Column, Schema
-from tests.faults import Died, FaultyDisk
+from tests.faults.faulty_disk import Died, FaultyDisk
 from tests.stored import NOW, SCHEMA, Stored, body, commit
 
 ID = b"0123456789abcdef"

@@ -13,7 +13,7 @@ from segments.errors import KeyReused, SourceDamaged, WriteFailed
 from segments.filenames import Lsn
 from segments.lines import parse_body
 from segments.source_log import Committed, Write
-from tests.faults import Died, FaultyDisk
+from tests.faults.faulty_disk import Died, FaultyDisk
 from tests.stored import NOW, Stored, body, commit, key
 
 

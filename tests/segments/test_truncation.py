@@ -11,7 +11,7 @@ from segments.lines import parse_body
 from segments.source_log import Write
 from segments.truncation import replace_rows, truncate
 from segments.verify import verify_source
-from tests.faults import Died, FaultyDisk
+from tests.faults.faulty_disk import Died, FaultyDisk
 from tests.stored import NOW, Stored, body, commit, key
 
 
