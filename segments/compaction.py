@@ -9,7 +9,7 @@ time.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, zip_longest
 
 import pyarrow as pa
 
@@ -17,7 +17,7 @@ from segments.batches import declared_schema, frame_notes, quarantine_batches, r
 from segments.disk import Disk
 from segments.filenames import Lsn, SourceDir, WalName
 from segments.keys import keys_table, oldest_keys_day
-from segments.manifest import Manifest, SegmentRef, read_manifest, remove_leftovers, write_applied
+from segments.manifest import Manifest, SegmentRef, remove_leftovers, settle_manifest, write_applied
 from segments.segment_file import Span, replays_table, write_segment
 from segments.wal_reader import WalFile, assemble, open_files
 
@@ -39,7 +39,7 @@ def compact(disk: Disk, source: SourceDir, *, through: Lsn, now: datetime) -> Co
     `through` is a durable LSN at which a file ends. Keys older than they are kept at `now` (UTC) go. Raises Corruption before anything is changed when the source is
     damaged, and OSError when the disk refuses; both leave the source as it was or a step further, never worse.
     """
-    manifest = read_manifest(disk, source)
+    manifest = settle_manifest(disk, source)
     for corruption in manifest.damage:
         raise corruption
     remove_leftovers(disk, manifest)
@@ -54,7 +54,7 @@ def compact(disk: Disk, source: SourceDir, *, through: Lsn, now: datetime) -> Co
         assert segment.name.first_lsn == published + 1, (segment.name, published)
         segments.append(segment)
         published = segment.name.last_lsn
-    if published > manifest.published or segments:
+    if published > manifest.applied.applied_lsn:
         write_applied(disk, source, replace(manifest.applied, applied_lsn=published))
     _remove_covered(disk, source, published, through)
     for ref in manifest.keys:
@@ -105,7 +105,9 @@ def _remove_covered(disk: Disk, source: SourceDir, published: Lsn, through: Lsn)
     """Delete the files whose rows are all published, oldest first. Files beyond `through` may still be written."""
     if published < through:
         return
-    names = sorted(name for name in map(WalName.parse, disk.listdir(source.wal)) if name)
-    for name in names:
-        if name.first_lsn <= through:
-            disk.unlink(source.wal / str(name))
+    names = sorted(name for name in map(WalName.parse, disk.listdir(source.wal)) if name and name.first_lsn <= through)
+    for name, next_name in zip_longest(names, names[1:]):
+        disk.unlink(source.wal / str(name))
+        if next_name and next_name.epoch > name.epoch:
+            # What it voids must not come back when it is gone.
+            disk.sync_dir(source.wal)

@@ -38,6 +38,10 @@ class Disk:
         """Return once the file's data is on stable storage. A failure is final: never sync the same file again."""
         os.fdatasync(descriptor)
 
+    def forget(self, descriptor: int) -> None:
+        """Drop what the page cache has of the file and the device may not: after a failed sync readers would see it."""
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def close(self, descriptor: int) -> None:
         os.close(descriptor)
 
@@ -57,10 +61,17 @@ class Disk:
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.fdatasync(descriptor)
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            self._sync_or_forget(descriptor)
+            self.forget(descriptor)
         finally:
             os.close(descriptor)
+
+    def _sync_or_forget(self, descriptor: int) -> None:
+        try:
+            os.fdatasync(descriptor)
+        except OSError:
+            self.forget(descriptor)
+            raise
 
     def map_synced(self, path: Path) -> memoryview:
         """The file as it is now, synced through our own descriptor and memory-mapped; empty for an empty file.
@@ -70,7 +81,7 @@ class Disk:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             size = os.fstat(descriptor).st_size
-            os.fdatasync(descriptor)
+            self._sync_or_forget(descriptor)
             if size == 0:
                 return memoryview(b"")
             return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ))

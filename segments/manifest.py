@@ -85,6 +85,20 @@ def read_manifest(disk: Disk, source: SourceDir) -> Manifest:
     return Manifest(rows, quarantine, keys, replays, tuple(leftovers), tuple(damage), published, applied)
 
 
+def settle_manifest(disk: Disk, source: SourceDir) -> Manifest:
+    """The manifest, once every name that it goes by is durable. Raises OSError.
+
+    A name can be seen before it is durable, after a kill or a failed sync; what is deleted because of it would be gone
+    when a power cut takes it back. Only who may write segments, and recovery, need it.
+    """
+    manifest = read_manifest(disk, source)
+    refs = (*manifest.rows, *manifest.quarantine, *manifest.keys, *manifest.replays)
+    days = {ref.path.parent for ref in refs if ref.name.last_lsn > manifest.applied.applied_lsn}
+    for directory in (source.path, *map(source.kind, KINDS), *sorted(days)):
+        disk.sync_dir(directory)
+    return manifest
+
+
 @dataclass(frozen=True, slots=True)
 class _Listed:
     refs: tuple[SegmentRef, ...]

@@ -12,7 +12,7 @@ from segments.errors import Corruption, SchemaError
 from segments.filenames import DataDir, SourceDir
 from segments.frame import BadBytes
 from segments.keys import KeyWindow, oldest_keys_day
-from segments.manifest import KINDS, Applied, read_manifest, remove_leftovers, write_applied
+from segments.manifest import KINDS, Applied, remove_leftovers, settle_manifest, write_applied
 from segments.segment_file import read_keys
 from segments.source_files import load_identity, load_schema
 from segments.source_log import SourceLog, Start
@@ -66,15 +66,21 @@ def check_size(text: str) -> None:
 
 def remove_unborn(disk: Disk, data: DataDir) -> None:
     """Delete sources whose creation or removal a crash cut short. Only the owner of the data directory may."""
-    for name in disk.listdir(data.sources):
-        if name.startswith(".") and name.endswith((".new", ".dropped")):
-            remove_tree(disk, data.sources / name)
+    unborn = [
+        name for name in disk.listdir(data.sources) if name.startswith(".") and name.endswith((".new", ".dropped"))
+    ]
+    if unborn:
+        # A source must have lost its name for good before it loses its files.
+        disk.sync_dir(data.sources)
+    for name in unborn:
+        remove_tree(disk, data.sources / name)
 
 
 def unname_source(disk: Disk, data: DataDir, source: SourceDir) -> Path:
     """Take a source's name from its directory: the one step at which it is gone. Where the directory is now."""
     gone = data.sources / f".{source.name}.dropped"
     if disk.exists(gone):
+        disk.sync_dir(data.sources)
         remove_tree(disk, gone)
     disk.rename(source.path, gone)
     disk.sync_dir(data.sources)
@@ -107,11 +113,11 @@ def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
     """
     schema = load_schema(disk, source)
     identity = load_identity(disk, source)
-    for directory in (source.kind("rows"), source.kind("quarantine"), source.wal):
+    for directory in (source.path.parent, source.wal):
         disk.sync_dir(directory)
     for name in disk.listdir(source.wal):
         disk.sync_path(source.wal / name)
-    manifest = read_manifest(disk, source)
+    manifest = settle_manifest(disk, source)
     remove_leftovers(disk, manifest)
     for directory in (source.path, source.wal):
         for name in disk.listdir(directory):

@@ -72,7 +72,8 @@ def write_segment(disk: Disk, source: SourceDir, kind: Kind, table: pa.Table, sp
     directory = source.day(kind, span.day)
     if not disk.exists(directory):
         disk.mkdir(directory)
-        disk.sync_dir(directory.parent)
+    # Also when it is there: an earlier call may have made it and failed to sync its name.
+    disk.sync_dir(directory.parent)
     ref = SegmentRef(directory / str(name), name, span.day)
     publish(disk, ref.path, data.to_pybytes())
     return ref

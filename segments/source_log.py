@@ -1,8 +1,8 @@
 """The write side of one source: group commits into WAL files, epochs, sealing. Synchronous; one owner at a time.
 
-What is promised when `commit(..., durably=True)` returns: the rows survive a power cut. When it raises WriteFailed
-nothing is known about them, the file they went to is dead, and the next commit starts a new epoch at the first LSN that
-is not durable, which voids whatever the dead file holds from there on.
+When `commit(..., durably=True)` returns, the rows survive a power cut. When it raises WriteFailed nothing is known about
+them, the file they went to is dead, and the next commit starts a new epoch at the first LSN that is not durable, which
+voids whatever the dead file holds from there on.
 """
 
 import secrets
@@ -89,17 +89,11 @@ class Start:
 class SourceLog:
     """The one writer of a source's WAL, from what recovery found."""
 
-    def __init__(
-        self,
-        disk: Disk,
-        source: SourceDir,
-        identity: Identity,
-        schema: Schema,
-        start: Start,
-    ) -> None:
+    def __init__(self, disk: Disk, source: SourceDir, identity: Identity, schema: Schema, start: Start) -> None:
         self._disk = disk
         self._writer: WalWriter | None = None
         self._day = date.min
+        self._has_dead_tail = False
         self.source = source
         self.identity = identity
         self.epoch = start.epoch
@@ -214,6 +208,14 @@ class SourceLog:
             except OSError as error:
                 raise self._abandon(error, may_sync=True) from error
 
+    def void(self, now: datetime) -> None:
+        """Make it durable that the rows of failed commits are void, as the next commit would. Raises WriteFailed."""
+        if self._has_dead_tail:
+            try:
+                self._start_file(now)
+            except OSError as error:
+                raise self._abandon(error, may_sync=True) from error
+
     def seal(self) -> None:
         """Sync the active file and let go of it; the next commit starts another. Raises WriteFailed."""
         if self._writer is not None:
@@ -222,31 +224,30 @@ class SourceLog:
             self._writer = None
 
     def _append(self, count: int, sections: Sections, now: datetime) -> None:
-        # A clock that goes back must not reopen a day that may be over for readers and the compactor.
-        day = max(self._day, now.astimezone(UTC).date())
         writer = self._writer
-        if writer is not None and (writer.header.day != day or writer.size_bytes >= SEAL_BYTES):
+        if writer is not None and (writer.header.day != self._day_of(now) or writer.size_bytes >= SEAL_BYTES):
             self.seal()
         try:
             if self._writer is None:
-                self._start_file(day)
+                self._start_file(now)
             assert self._writer is not None
             self._writer.append(count, sections)
         except OSError as error:
             raise self._abandon(error, may_sync=True) from error
         self.appended_lsn = Lsn(self.appended_lsn + count)
 
-    def _start_file(self, day: date) -> None:
-        header = FileHeader(
-            self.epoch,
-            Lsn(self.appended_lsn + 1),
-            self.identity.id,
-            secrets.token_bytes(NONCE_BYTES),
-            day,
-            self._wal_schema,
-        )
+    def _day_of(self, now: datetime) -> date:
+        # A clock that goes back must not reopen a day that may be over for readers and the compactor.
+        return max(self._day, now.astimezone(UTC).date())
+
+    def _start_file(self, now: datetime) -> None:
+        # The file says under which schema its rows are; that schema must not be one that a power cut takes back.
+        self._disk.sync_dir(self.source.path)
+        day, nonce = self._day_of(now), secrets.token_bytes(NONCE_BYTES)
+        header = FileHeader(self.epoch, Lsn(self.appended_lsn + 1), self.identity.id, nonce, day, self._wal_schema)
         self._writer = WalWriter.create(self._disk, self.source, header)
         self._day = day
+        self._has_dead_tail = False
 
     def _abandon(self, error: OSError, *, may_sync: bool) -> WriteFailed:
         """Give the active file up for dead. `may_sync`: nothing but a write has failed so far, so the rows before it may
@@ -266,6 +267,7 @@ class SourceLog:
         if self.appended_lsn > self.durable_lsn:
             lost = f"; LSNs {self.durable_lsn + 1} to {self.appended_lsn}, answered before they were durable, are lost"
         self.epoch += 1
+        self._has_dead_tail = True
         self.appended_lsn = self.durable_lsn
         self.keys.forget_after(self.durable_lsn)
         return WriteFailed(f"the write-ahead log could not be written: {error.strerror or error}{lost}", path=path)
@@ -274,7 +276,7 @@ class SourceLog:
         """Let go of the active file as it is; another log, recovered from disk, goes on after it."""
         if self._writer is not None:
             try:
-                self._writer.close()
+                self._writer.abandon()
             except OSError:
                 # The descriptor is gone either way, and the file counts as dead already.
                 pass

@@ -45,6 +45,7 @@ def replace_rows(disk: Disk, log: SourceLog, group: Sequence[Write], now: dateti
 def _settle(disk: Disk, log: SourceLog, now: datetime) -> Lsn:
     """Have all rows in segments that end where the next row begins, with their keys; the LSN at which that is."""
     log.seal()
+    log.void(now)
     log.published = compact(disk, log.source, through=log.durable_lsn, now=now).published
     return log.durable_lsn
 

@@ -55,5 +55,12 @@ class WalWriter:
         """
         self.append(0, (b"", b"", b""))
 
+    def abandon(self) -> None:
+        """Let go of a file that may be dead, so that nobody reads from memory what the device never took."""
+        try:
+            self._disk.forget(self._descriptor)
+        finally:
+            self._disk.close(self._descriptor)
+
     def close(self) -> None:
         self._disk.close(self._descriptor)
