@@ -38,6 +38,9 @@ class Decoded:
     count: int
     unknown: UnknownKeys
 
+    def __len__(self) -> int:
+        return self.count
+
 
 def decode(schema: Schema, events: Events, now: datetime) -> Decoded:
     """Fit every event into the schema. Total: each event is in `good` or in `bad`, never both, never neither.

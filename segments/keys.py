@@ -84,18 +84,18 @@ class KeyWindow:
     def add(self, keys: Iterable[Key]) -> None:
         for key in keys:
             self._keys[key.scope, key.key] = key
-            if len(self._keys) > KEYS_MAX:
-                self._keys.popitem(last=False)
+            # One used again after it was forgotten is a new one.
+            self._keys.move_to_end((key.scope, key.key))
+
+    def trim(self) -> None:
+        """Forget the oldest beyond KEYS_MAX. Once the others are durable, that is: voided ones must push out nothing."""
+        while len(self._keys) > KEYS_MAX:
+            self._keys.popitem(last=False)
 
     def forget_after(self, lsn: int) -> None:
         """Drop the keys whose rows were voided: a retry must store them anew."""
         while self._keys and next(reversed(self._keys.values())).last_lsn > lsn:
             self._keys.popitem()
-
-    def knows(self, key: Key) -> bool:
-        """Whether a request with this key was stored within the time that keys are kept."""
-        self._expire(key.at_s)
-        return (key.scope, key.key) in self._keys
 
     def find(self, key: Key) -> Key | None:
         """What was answered to this key, if it is remembered. Raises KeyReused when its body was another."""

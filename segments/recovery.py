@@ -130,8 +130,10 @@ def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
         if ref.day >= oldest_keys_day(now):
             try:
                 keys.add(read_keys(disk, ref))
+                keys.trim()
             except Corruption as error:
                 damage.append(error)
     keys.add(frame_notes(frame for file in log.files for frame in file.frames).keys)
+    keys.trim()
     start = Start(log.last_lsn, log.epoch + 1, manifest.published, keys, tuple(damage))
     return Recovered(SourceLog(disk, source, identity, schema, start), log.torn)

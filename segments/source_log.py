@@ -142,7 +142,9 @@ class SourceLog:
         rows = decode_group(self.schema, [write.body for write in fresh], at)
         first = Lsn(self.appended_lsn + 1)
         numbered = _number(first, rows.counts)
-        keys = [_answered(write.key, done) for write, done in zip(fresh, numbered, strict=True) if write.key]
+        # A request without rows leaves nothing that a repeat of it could double.
+        answered = zip(fresh, numbered, strict=True)
+        keys = [_answered(write.key, done) for write, done in answered if write.key and done.last_lsn]
         if rows.count:
             quarantine: bytes | pa.Buffer = b""
             if rows.bad:
@@ -157,38 +159,36 @@ class SourceLog:
         if durably:
             self.sync()
         answers = iter(numbered)
-        return tuple(
-            next(answers) if other is None else self._repeated(other) if isinstance(other, Key) else other
-            for other in others
-        )
+        told = (self._repeated(other) if isinstance(other, Key) else other for other in others)
+        return tuple(other or next(answers) for other in told)
 
-    def _split(self, group: Sequence[Write]) -> tuple[list[Write], list[Key | SchemaChanged | None]]:
-        """The writes to make, and for every write of the group why it is not among them: the key that it repeats, or
-        that its rows were decoded under another schema."""
+    def _split(self, group: Sequence[Write]) -> tuple[list[Write], list[Key | Outcome | None]]:
+        """The writes to make, and for each of the group what it is answered if it is none of them: a key if like that."""
         fresh: list[Write] = []
-        others: list[Key | SchemaChanged | None] = []
+        others: list[Key | Outcome | None] = []
         in_group: set[tuple[str, str]] = set()
         for write in group:
             key = write.key
-            other: Key | SchemaChanged | None = None
-            if key is not None and ((key.scope, key.key) in in_group or self.keys.knows(key)):
-                other = key
-            elif isinstance(write.body, Decoded) and write.body.good.schema != self._arrow:
+            other: Key | Outcome | None = None
+            if key is not None:
+                # What is remembered is looked up before the group's own keys may push it out.
+                other = key if (key.scope, key.key) in in_group else self._repeated(key)
+            if other is None and isinstance(write.body, Decoded) and write.body.good.schema != self._arrow:
                 other = SchemaChanged("the schema has changed since the rows were decoded")
-            else:
+            if other is None:
                 fresh.append(write)
-                if key is not None:
+                if key is not None and len(write.body):
                     in_group.add((key.scope, key.key))
             others.append(other)
         return fresh, others
 
-    def _repeated(self, key: Key) -> Committed | KeyReused:
+    def _repeated(self, key: Key) -> Committed | KeyReused | None:
         try:
             known = self.keys.find(key)
         except KeyReused as error:
             return error
         if known is None:
-            return Committed.none()
+            return None
         return Committed(Counts(known.successful, known.quarantined), Lsn(known.last_lsn), is_repeat=True)
 
     def sync(self) -> None:
@@ -199,6 +199,7 @@ class SourceLog:
             except OSError as error:
                 raise self._abandon(error, may_sync=False) from error
             self.durable_lsn = self.appended_lsn
+            self.keys.trim()
 
     def mark(self) -> None:
         """Vouch for the last commit, so that rot in it can be told from a torn tail. Raises WriteFailed."""

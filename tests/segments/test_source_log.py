@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from segments import source_log
+from segments import keys, source_log
 from segments.compaction import compact
 from segments.decode import Counts
 from segments.errors import KeyReused, SourceDamaged, WriteFailed
@@ -123,6 +123,68 @@ def test_a_key_is_forgotten_after_a_day(stored):
     log.commit([Write(parse_body(body(1)), later)], tomorrow, durably=True)
 
     assert stored.ids() == [1, 1]
+
+
+def keyed(name, *ids, at=NOW):
+    sent = body(*ids)
+    return Write(parse_body(sent), key(name, sent, at_s=int(at.timestamp())))
+
+
+def test_a_request_without_rows_leaves_no_key_behind(stored):
+    """Else the next request with that key would be answered with its nought, and its rows would be nowhere."""
+    empty = keyed("a")
+    assert stored.open().commit([empty, keyed("a", 1), empty], NOW, durably=True)[:2] == (
+        Committed.none(),
+        Committed(Counts(1, 0), Lsn(1)),
+    )
+    assert stored.ids() == [1]
+
+
+def test_a_request_without_rows_does_not_keep_the_keys_of_a_failed_group(stored):
+    log = stored.open()
+    commit(log, body(1))
+    log._writer._disk = FaultyDisk(2)
+    with pytest.raises(WriteFailed):
+        log.commit([keyed("a", 2), keyed("b")], NOW, durably=True)
+
+    (again,) = log.commit([keyed("a", 2)], NOW, durably=True)
+    assert not again.is_repeat
+    assert stored.ids() == [1, 2]
+
+
+def test_a_key_that_the_group_itself_pushes_out_is_still_answered(stored, monkeypatch):
+    monkeypatch.setattr(keys, "KEYS_MAX", 2)
+    log = stored.open()
+    first = log.commit([keyed("a", 1), keyed("b", 2)], NOW, durably=True)
+
+    assert log.commit([keyed("c", 3), keyed("a", 1), keyed("b", 2)], NOW, durably=True)[1:] == first
+    assert stored.ids() == [1, 2, 3]
+
+
+def test_keys_that_a_failed_write_would_have_pushed_out_stay(stored, monkeypatch):
+    """As many as are promised; a start would find them too."""
+    monkeypatch.setattr(keys, "KEYS_MAX", 2)
+    log = stored.open()
+    first = log.commit([keyed("a", 1), keyed("b", 2)], NOW, durably=True)
+    log._writer._disk = FaultyDisk(2)
+    with pytest.raises(WriteFailed):
+        log.commit([keyed("c", 3)], NOW, durably=True)
+
+    assert log.commit([keyed("a", 1), keyed("b", 2)], NOW, durably=True) == first
+
+
+def test_a_key_used_again_after_a_day_is_as_old_as_its_last_use_after_a_start(stored, monkeypatch):
+    monkeypatch.setattr(keys, "KEYS_MAX", 2)
+    later = NOW + timedelta(hours=25)
+    log = stored.open()
+    log.commit([keyed("a", 1)], NOW, durably=True)
+    log.commit([keyed("b", 2)], NOW + timedelta(hours=24), durably=True)
+    (again,) = log.commit([keyed("a", 3, at=later)], later, durably=True)
+    log = stored.open(now=later)
+    log.commit([keyed("c", 4, at=later)], later, durably=True)
+
+    assert log.commit([keyed("a", 3, at=later)], later, durably=True) == (again,)
+    assert stored.ids() == [1, 2, 3, 4]
 
 
 def test_a_failed_write_voids_its_group_and_its_keys_and_the_next_commit_works(stored):
