@@ -27,11 +27,11 @@ from segments.datafile_print import print_schema
 from segments.decode import Decoded
 from segments.errors import SchemaChanged, UnknownSource
 from segments.filenames import name_problem
+from segments.group import Committed, Write
 from segments.infer import infer
 from segments.keys import Key
 from segments.lines import Events, parse_body, parse_document, parse_slices
 from segments.schema import Schema
-from segments.source_log import Committed, Write
 
 _WAITS = {"true": True, "True": True, "TRUE": True, "1": True, "false": False, "False": False, "0": False, "": False}
 _KEY_BYTES_MAX = 255

@@ -23,9 +23,9 @@ from daemon.tabular import csv_to_events, parquet_to_events
 from segments.disk import Disk
 from segments.errors import SchemaChanged
 from segments.filenames import name_problem
+from segments.group import Committed, Write
 from segments.schema import Schema
 from segments.source_files import load_schema
-from segments.source_log import Committed, Write
 from segments.truncation import replace_rows
 
 _MODES = ("append", "replace", "create")

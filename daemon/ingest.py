@@ -17,7 +17,8 @@ import trio
 from daemon.config import GROUP_BYTES_MAX, INBOX_BYTES_MAX, TICKET_BYTES
 from segments.errors import StorageError, WriteFailed
 from segments.filenames import Lsn
-from segments.source_log import Committed, SourceLog, Write
+from segments.group import Committed, Write
+from segments.source_log import SourceLog
 
 MARK_AFTER_S = 1.0
 _log = structlog.get_logger("ingest")

@@ -16,6 +16,7 @@ from segments.errors import KeyReused
 
 KEYS_MAX = 1_000_000
 KEPT_S = 24 * 3600
+REUSED = "this Idempotency-Key was used with another body; use a new key for a new request"
 KEYS_SCHEMA = pa.schema(
     [
         pa.field("scope", pa.string()),
@@ -102,7 +103,7 @@ class KeyWindow:
         self._expire(key.at_s)
         known = self._keys.get((key.scope, key.key))
         if known is not None and known.fingerprint != key.fingerprint:
-            raise KeyReused("this Idempotency-Key was used with another body; use a new key for a new request")
+            raise KeyReused(REUSED)
         return known
 
     def _expire(self, now_s: int) -> None:

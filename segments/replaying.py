@@ -9,10 +9,11 @@ import pyarrow.compute as pc
 
 from segments.decode import decode
 from segments.disk import Disk
+from segments.group import Committed, Write
 from segments.lines import Events, parse_lines
 from segments.segment_file import check_segment, open_segment
 from segments.snapshot import Snapshot, open_snapshot
-from segments.source_log import Committed, SourceLog, Write
+from segments.source_log import SourceLog
 
 _COLUMNS = ["c__lsn", "c__row", "c__error_column"]
 ROWS_AT_ONCE = 10_000

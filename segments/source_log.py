@@ -7,21 +7,20 @@ voids whatever the dead file holds from there on.
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Self
 
 import pyarrow as pa
 
 from segments.batches import DATAFILE_KEY
 from segments.datafile_print import print_schema
-from segments.decode import Counts, Decoded, decode_group
+from segments.decode import decode_group
 from segments.disk import Disk
-from segments.errors import Corruption, KeyReused, SchemaChanged, SourceDamaged, WriteFailed
+from segments.errors import Corruption, SourceDamaged, WriteFailed
 from segments.filenames import Lsn, SourceDir
 from segments.frame import NONCE_BYTES, FileHeader, Sections
-from segments.keys import Key, KeyWindow, Notes, encode_notes
-from segments.lines import Events
+from segments.group import Outcome, Write, answered, number, split
+from segments.keys import KeyWindow, Notes, encode_notes
 from segments.quarantine import quarantine_batch
 from segments.schema import Schema
 from segments.unknown_keys import UnknownKeys, note
@@ -41,38 +40,6 @@ class Identity:
     @property
     def text(self) -> str:
         return f"t_{self.id.hex()}"
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One request in a group: its rows, decoded or not yet, and its idempotency key if it has one.
-
-    `replays` are the LSNs of quarantined rows that are these rows, and are there no more once these are.
-    """
-
-    body: Events | Decoded
-    key: Key | None = None
-    replays: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What became of one request of a group. `last_lsn` is 0 when it had no rows.
-
-    `is_repeat`: the rows were stored before, by a request with the same key.
-    """
-
-    counts: Counts
-    last_lsn: Lsn
-    is_repeat: bool = field(default=False, compare=False)
-
-    @classmethod
-    def none(cls) -> Self:
-        """The answer to a request without rows."""
-        return cls(Counts(0, 0), Lsn(0))
-
-
-Outcome = Committed | KeyReused | SchemaChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +104,14 @@ class SourceLog:
                 f"data source {self.source.name} is damaged and takes no writes: {self.damage[0]}; "
                 f"run: siltstone verify {self.source.name}"
             )
-        fresh, others = self._split(group)
+        fresh, others = split(group, self.keys, self._arrow)
         at = now.astimezone(UTC).replace(tzinfo=None)
         rows = decode_group(self.schema, [write.body for write in fresh], at)
         first = Lsn(self.appended_lsn + 1)
-        numbered = _number(first, rows.counts)
+        numbered = number(first, rows.counts)
         # A request without rows leaves nothing that a repeat of it could double.
-        answered = zip(fresh, numbered, strict=True)
-        keys = [_answered(write.key, done) for write, done in answered if write.key and done.last_lsn]
+        done_to = zip(fresh, numbered, strict=True)
+        keys = [answered(write.key, done) for write, done in done_to if write.key and done.last_lsn]
         if rows.count:
             quarantine: bytes | pa.Buffer = b""
             if rows.bad:
@@ -159,37 +126,14 @@ class SourceLog:
         if durably:
             self.sync()
         answers = iter(numbered)
-        told = (self._repeated(other) if isinstance(other, Key) else other for other in others)
-        return tuple(other or next(answers) for other in told)
-
-    def _split(self, group: Sequence[Write]) -> tuple[list[Write], list[Key | Outcome | None]]:
-        """The writes to make, and for each of the group what it is answered if it is none of them: a key if like that."""
-        fresh: list[Write] = []
-        others: list[Key | Outcome | None] = []
-        in_group: set[tuple[str, str]] = set()
-        for write in group:
-            key = write.key
-            other: Key | Outcome | None = None
-            if key is not None:
-                # What is remembered is looked up before the group's own keys may push it out.
-                other = key if (key.scope, key.key) in in_group else self._repeated(key)
-            if other is None and isinstance(write.body, Decoded) and write.body.good.schema != self._arrow:
-                other = SchemaChanged("the schema has changed since the rows were decoded")
-            if other is None:
-                fresh.append(write)
-                if key is not None and len(write.body):
-                    in_group.add((key.scope, key.key))
-            others.append(other)
-        return fresh, others
-
-    def _repeated(self, key: Key) -> Committed | KeyReused | None:
-        try:
-            known = self.keys.find(key)
-        except KeyReused as error:
-            return error
-        if known is None:
-            return None
-        return Committed(Counts(known.successful, known.quarantined), Lsn(known.last_lsn), is_repeat=True)
+        return tuple(
+            next(answers)
+            if other is None
+            else replace(numbered[other], is_repeat=True)
+            if isinstance(other, int)
+            else other
+            for other in others
+        )
 
     def sync(self) -> None:
         """Make every appended row durable. Raises WriteFailed."""
@@ -282,16 +226,3 @@ class SourceLog:
                 # The descriptor is gone either way, and the file counts as dead already.
                 pass
             self._writer = None
-
-
-def _number(first: Lsn, counts: Sequence[Counts]) -> tuple[Committed, ...]:
-    committed, last = [], first - 1
-    for count in counts:
-        rows = count.successful + count.quarantined
-        last += rows
-        committed.append(Committed(count, Lsn(last if rows else 0)))
-    return tuple(committed)
-
-
-def _answered(key: Key, done: Committed) -> Key:
-    return replace(key, successful=done.counts.successful, quarantined=done.counts.quarantined, last_lsn=done.last_lsn)

@@ -10,8 +10,9 @@ from datetime import datetime
 from segments.compaction import compact
 from segments.disk import Disk
 from segments.filenames import Lsn, RowKind
+from segments.group import Committed, Outcome, Write
 from segments.manifest import Applied, read_manifest, remove_leftovers, write_applied
-from segments.source_log import Committed, Outcome, SourceLog, Write
+from segments.source_log import SourceLog
 
 
 def truncate(disk: Disk, log: SourceLog, kind: RowKind, now: datetime) -> None:

@@ -14,11 +14,12 @@ from segments.datafile_print import print_schema
 from segments.disk import Disk
 from segments.filenames import DataDir, RowKind, SourceDir
 from segments.format_version import write_format
+from segments.group import Committed, Write
 from segments.keys import Key
 from segments.lines import parse_body
 from segments.recovery import create_source, recover
 from segments.snapshot import Snapshot, open_snapshot
-from segments.source_log import Committed, SourceLog, Write
+from segments.source_log import SourceLog
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SCHEMA = parse_datafile(

@@ -8,8 +8,8 @@ from daemon import ingest
 from daemon.ingest import ActorClosing, ActorFailed, Ingest
 from segments.decode import Counts
 from segments.filenames import WalName
+from segments.group import Committed, Write
 from segments.lines import parse_body
-from segments.source_log import Committed, Write
 from segments.wal_reader import read_file
 from tests.faults.faulty_disk import FaultyDisk
 from tests.stored import Stored, body

@@ -14,6 +14,7 @@ from segments.compaction import compact
 from segments.datafile import parse_datafile
 from segments.errors import StorageError, WriteFailed
 from segments.filenames import DataDir, RowKind
+from segments.group import Committed, Write
 from segments.keys import Key
 from segments.lines import parse_body
 from segments.manifest import read_manifest
@@ -21,7 +22,7 @@ from segments.recovery import create_source, recover, remove_tree, remove_unborn
 from segments.replaying import replay
 from segments.segment_file import check_segment, open_segment, read_schema
 from segments.snapshot import open_snapshot
-from segments.source_log import Committed, SourceLog, Write
+from segments.source_log import SourceLog
 from segments.truncation import replace_rows, truncate
 from tests.faults.faulty_disk import Died
 from tests.faults.memory_disk import MemoryDisk

@@ -12,8 +12,8 @@ from segments.datafile import parse_datafile
 from segments.disk import Disk
 from segments.errors import SchemaChanged, SchemaError
 from segments.filenames import DataDir
+from segments.group import Write
 from segments.lines import parse_body
-from segments.source_log import Write
 from segments.verify import verify_source
 from tests.faults.faulty_disk import Died, FaultyDisk
 from tests.stored import NOW, Stored, body, commit

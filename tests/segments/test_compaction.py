@@ -13,11 +13,12 @@ from segments.compaction import compact
 from segments.datafile import parse_datafile
 from segments.disk import Disk
 from segments.errors import Corruption, WriteFailed
+from segments.group import Write
 from segments.lines import parse_body
 from segments.manifest import read_applied, read_manifest
 from segments.segment_file import read_facts
 from segments.snapshot import open_snapshot
-from segments.source_log import SourceLog, Write
+from segments.source_log import SourceLog
 from segments.verify import verify_source
 from tests.faults.faulty_disk import Died, FaultyDisk
 from tests.stored import NOW, SCHEMA, Stored, body, commit, key, rows_of

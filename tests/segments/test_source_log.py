@@ -11,8 +11,8 @@ from segments.compaction import compact
 from segments.decode import Counts
 from segments.errors import KeyReused, SourceDamaged, WriteFailed
 from segments.filenames import Lsn
+from segments.group import Committed, Write
 from segments.lines import parse_body
-from segments.source_log import Committed, Write
 from tests.faults.faulty_disk import Died, FaultyDisk
 from tests.stored import NOW, Stored, body, commit, key
 

@@ -7,8 +7,8 @@ from segments.datafile import parse_datafile
 from segments.decode import decode
 from segments.disk import Disk
 from segments.errors import SchemaChanged
+from segments.group import Write
 from segments.lines import parse_body
-from segments.source_log import Write
 from segments.truncation import replace_rows, truncate
 from segments.verify import verify_source
 from tests.faults.faulty_disk import Died, FaultyDisk

@@ -1,0 +1,94 @@
+"""A group of requests that are committed as one: which of them add rows, and what each is answered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import pyarrow as pa
+
+from segments.decode import Counts, Decoded
+from segments.errors import KeyReused, SchemaChanged
+from segments.filenames import Lsn
+from segments.keys import REUSED, Key, KeyWindow
+from segments.lines import Events
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One request in a group: its rows, decoded or not yet, and its idempotency key if it has one.
+
+    `replays` are the LSNs of quarantined rows that are these rows, and are there no more once these are.
+    """
+
+    body: Events | Decoded
+    key: Key | None = None
+    replays: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of one request of a group. `last_lsn` is 0 when it had no rows.
+
+    `is_repeat`: the rows were stored before, by a request with the same key.
+    """
+
+    counts: Counts
+    last_lsn: Lsn
+    is_repeat: bool = field(default=False, compare=False)
+
+    @classmethod
+    def none(cls) -> Self:
+        """The answer to a request without rows."""
+        return cls(Counts(0, 0), Lsn(0))
+
+
+Outcome = Committed | KeyReused | SchemaChanged
+
+
+def split(group: Sequence[Write], keys: KeyWindow, arrow: pa.Schema) -> tuple[list[Write], list[Outcome | int | None]]:
+    """The writes to make, and for each of the group what it is answered if it is none of them: a number stands for
+    the answer to that one of those to make, which has its key and its body."""
+    fresh: list[Write] = []
+    others: list[Outcome | int | None] = []
+    in_group: dict[tuple[str, str], tuple[int, Key]] = {}
+    for write in group:
+        key = write.key
+        other: Outcome | int | None = None
+        if key is not None and (key.scope, key.key) in in_group:
+            twin, first = in_group[key.scope, key.key]
+            other = twin if first.fingerprint == key.fingerprint else KeyReused(REUSED)
+        elif key is not None:
+            other = _repeated(keys, key)
+        if other is None and isinstance(write.body, Decoded) and write.body.good.schema != arrow:
+            other = SchemaChanged("the schema has changed since the rows were decoded")
+        if other is None:
+            fresh.append(write)
+            if key is not None and len(write.body):
+                in_group[key.scope, key.key] = (len(fresh) - 1, key)
+        others.append(other)
+    return fresh, others
+
+
+def _repeated(keys: KeyWindow, key: Key) -> Committed | KeyReused | None:
+    try:
+        known = keys.find(key)
+    except KeyReused as error:
+        return error
+    if known is None:
+        return None
+    return Committed(Counts(known.successful, known.quarantined), Lsn(known.last_lsn), is_repeat=True)
+
+
+def number(first: Lsn, counts: Sequence[Counts]) -> tuple[Committed, ...]:
+    """What each request is answered, by how many rows it had, when the first of them gets LSN `first`."""
+    committed, last = [], first - 1
+    for count in counts:
+        rows = count.successful + count.quarantined
+        last += rows
+        committed.append(Committed(count, Lsn(last if rows else 0)))
+    return tuple(committed)
+
+
+def answered(key: Key, done: Committed) -> Key:
+    """The key with what was answered to its request."""
+    return replace(key, successful=done.counts.successful, quarantined=done.counts.quarantined, last_lsn=done.last_lsn)
