@@ -58,6 +58,13 @@ GC_ALLOCATIONS = 100_000
     help="For all request bodies in memory together.",
 )
 @click.option(
+    "--min-free",
+    type=click.IntRange(min=0),
+    default=None,
+    metavar="BYTES",
+    help="Refuse rows when less is free on the disk.  [default: a twentieth of it, 256 MiB at most]",
+)
+@click.option(
     "--auto-create/--no-auto-create",
     default=True,
     help="Make a data source when its first event comes, or refuse that.",
@@ -91,6 +98,7 @@ def main(
     sync_interval: float,
     max_body: int,
     memory: int,
+    min_free: int | None,
     auto_create: bool,
     limit_requests: int,
     limit_bytes: int,
@@ -110,6 +118,7 @@ def main(
         compact_interval_s=compact_interval,
         sync_interval_s=sync_interval,
         memory_bytes=memory,
+        min_free_bytes=min_free,
         admin_token=admin_token or None,
         tokens_on_loopback=tokens_on_loopback,
         auto_create=auto_create,

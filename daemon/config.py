@@ -18,6 +18,8 @@ class Config:
     """A row answered with 202 is synced at most this long after."""
     memory_bytes: int = 256 * 1024 * 1024
     """For all bodies in memory together; beyond it requests get 503 with Retry-After."""
+    min_free_bytes: int | None = None
+    """Kept free on the disk; None is a twentieth of it, 256 MiB at most. Below it rows are refused."""
     admin_token: str | None = None
     tokens_on_loopback: bool = False
     """Whether `GET /tokens` gives the admin token to programs on this machine, which `tb` without --cloud asks for."""

@@ -70,7 +70,7 @@ class EventsApi:
         if actor is not None and actor.is_full:
             raise InboxFull
         with self._intake.budget.reserved() as reservation:
-            body = await self._intake.read(request, reservation)
+            body = await self._intake.read_rows(request, reservation)
             key = None if call.key is None else await _key(request.token, call.key, body)
             request.size = len(body)
             if request.head.content_length is None:

@@ -66,7 +66,7 @@ class ImportsApi:
     async def post(self, request: Request) -> Answer:
         """`POST /v0/datasources?mode=create|append|replace&name=`: rows in the body or a part of it, or a datafile."""
         with self._intake.budget.reserved() as reservation:
-            payload = await read_payload(request, await self._intake.read(request, reservation))
+            payload = await read_payload(request, await self._intake.read_rows(request, reservation))
             mode = payload.fields.get("mode", "create")
             if mode not in _MODES:
                 raise Refused(400, f"mode '{mode[:40]}' is not taken; send {', '.join(_MODES)}")
@@ -95,7 +95,7 @@ class ImportsApi:
         name = await self._sources.resolve(name)
         started = monotonic()
         with self._intake.budget.reserved() as reservation:
-            payload = await read_payload(request, await self._intake.read(request, reservation))
+            payload = await read_payload(request, await self._intake.read_rows(request, reservation))
             size = len(payload.rows or b"")
             done = await self._take(request, name, mode, payload, reservation)
         job = self._jobs.add(request.token.id, _job(name, done, size, monotonic() - started))

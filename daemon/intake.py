@@ -7,15 +7,22 @@ import trio
 from daemon.admission import Budget, Reservation
 from daemon.answers import Refused, Request
 from daemon.body import BrokenCoding, UnfoldsTooFar, codec_of, unfold
+from daemon.disk_space import DiskSpace
 from daemon.http_connection import BodyTooLarge
 
 
 class Intake:
     """Reads bodies; one for the daemon."""
 
-    def __init__(self, budget: Budget, *, bytes_max: int) -> None:
+    def __init__(self, budget: Budget, space: DiskSpace, *, bytes_max: int) -> None:
         self.budget = budget
+        self._space = space
         self._bytes_max = bytes_max
+
+    async def read_rows(self, request: Request, reservation: Reservation) -> bytes:
+        """As `read`, of what is to be stored. Also raises NoRoom, before the body is read."""
+        self._space.check()
+        return await self.read(request, reservation)
 
     async def read(self, request: Request, reservation: Reservation) -> bytes:
         """The whole body, unfolded. What it takes in memory is held in `reservation`.

@@ -5,6 +5,7 @@ from daemon.admission import Budget
 from daemon.analysis import AnalysisApi
 from daemon.config import Config
 from daemon.datasources import DatasourcesApi
+from daemon.disk_space import DiskSpace
 from daemon.events import EventsApi
 from daemon.imports import ImportsApi
 from daemon.intake import Intake
@@ -22,10 +23,10 @@ from segments.disk import Disk
 
 
 def build_router(
-    config: Config, disk: Disk, sources: Sources, tokens: Tokens, worker: SqlWorker, log: RequestLog
+    config: Config, disk: Disk, sources: Sources, tokens: Tokens, worker: SqlWorker, log: RequestLog, space: DiskSpace
 ) -> Router:
     """The handlers, each with what it needs, and their routes."""
-    intake = Intake(Budget(config.memory_bytes), bytes_max=config.max_body_bytes)
+    intake = Intake(Budget(config.memory_bytes), space, bytes_max=config.max_body_bytes)
     events = EventsApi(sources, intake, RateLimits(requests=config.limit_requests, bytes_=config.limit_bytes))
     token_api = TokensApi(tokens, intake)
     shown = DatasourcesApi(disk, sources)

@@ -12,6 +12,7 @@ from daemon.admission import OverBudget, Watch
 from daemon.answers import JSON, Answer, Refused, Request
 from daemon.body import UnknownCoding
 from daemon.config import DOCUMENTATION_URL
+from daemon.disk_space import NoRoom
 from daemon.head_cache import Fields, Head
 from daemon.head_policy import BadRequest
 from daemon.http_connection import Heads, HttpConnection
@@ -62,6 +63,7 @@ _STATUS: dict[type[Exception], tuple[int, str, int | None]] = {
     SqlFailed: (500, "", None),
     UnknownSource: (404, "", None),
     StorageError: (503, "", 60),
+    NoRoom: (503, "", 30),
     InboxFull: (503, "the data source has as many rows waiting for the disk as it may; retry after the pause", 1),
     OverBudget: (503, "the server holds as many request bodies as it may; retry after the pause", 1),
     ActorClosing: (503, "the data source is being closed; nothing was stored, retry after the pause", 1),

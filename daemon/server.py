@@ -11,6 +11,7 @@ import trio
 from daemon.admission import Watch
 from daemon.compactor import Compactor
 from daemon.config import Config
+from daemon.disk_space import DiskSpace
 from daemon.request_log import RequestLog
 from daemon.route_table import build_router
 from daemon.routes import Routes
@@ -27,6 +28,8 @@ BACKLOG = 1024
 DESCRIPTORS_KEPT = 128
 """Descriptors for files and pipes, beside those for connections."""
 LOCK_PATIENCE_S = 1.0
+MAY_BE_THERE = {"LOCK", "lost+found"}
+"""In a new data directory: a start that was cut short left the one, a fresh file system has the other."""
 """The compaction child of a killed daemon holds the lock for the moment that it takes to notice."""
 _log = structlog.get_logger("server")
 
@@ -52,16 +55,18 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         listeners = await _listen(config)
         owned = await _own(config)
         watch = Watch(_connections_max())
-        async with _sql_worker(owned.data) as worker, trio.open_nursery() as actors:
+        space = DiskSpace(owned.data.path, config.min_free_bytes)
+        async with _sql_worker(owned.data, space) as worker, trio.open_nursery() as actors:
             sources = Sources(owned.disk, owned.data, config, actors)
             async with trio.open_nursery() as background:
                 log = RequestLog()
-                router = build_router(config, owned.disk, sources, owned.tokens, worker, log)
+                router = build_router(config, owned.disk, sources, owned.tokens, worker, log, space)
                 routes = Routes(router, owned.tokens, watch, log)
                 compactor = Compactor(
                     sources, interval_s=config.compact_interval_s, lock_descriptor=owned.lock_descriptor
                 )
                 background.start_soon(watch.run)
+                background.start_soon(space.run)
                 background.start_soon(compactor.run)
                 background.start_soon(sources.open_all)
                 async with trio.open_nursery() as connections:
@@ -81,8 +86,8 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         _log.info("stopped")
 
 
-def _sql_worker(data: DataDir) -> SqlWorker:
-    return SqlWorker(SqlConfig(data.path, data.sql))
+def _sql_worker(data: DataDir, space: DiskSpace) -> SqlWorker:
+    return SqlWorker(SqlConfig(data.path, data.sql), space)
 
 
 async def _listen(config: Config) -> list[trio.SocketListener]:
@@ -102,12 +107,16 @@ async def _accept(
 
 async def _own(config: Config) -> _Owned:
     disk, data = Disk(), DataDir(config.data)
-    if config.data.is_dir() and not disk.exists(data.format) and disk.listdir(config.data) not in ([], ["LOCK"]):
+    if config.data.is_dir() and not disk.exists(data.format) and set(disk.listdir(config.data)) - MAY_BE_THERE:
         raise UnknownDirectory(
             "the directory is not empty, and no data directory of siltstoned; give an empty or a new one",
             path=config.data,
         )
+    missing = [path for path in (config.data, *config.data.parents) if not path.exists()]
     config.data.mkdir(parents=True, exist_ok=True, mode=0o750)
+    for path in reversed(missing):
+        # Rows are not safe in a directory whose own name is not.
+        disk.sync_dir(path.parent)
     lock_descriptor = await _lock(disk, data)
     try:
         check_format(disk, data)

@@ -161,8 +161,10 @@ class Sources:
     async def drop(self, name: str) -> None:
         """Take a source away with all its rows. Raises UnknownSource, OSError."""
         async with self.closed(name) as source:
-            gone = await trio.to_thread.run_sync(unname_source, self._disk, self._data, source)
-            self._forget(name)
+            try:
+                gone = await trio.to_thread.run_sync(unname_source, self._disk, self._data, source)
+            finally:
+                self._forget_if_moved(name, source)
             await trio.to_thread.run_sync(remove_tree, self._disk, gone)
         _log.info("data source dropped", source=name)
 
@@ -171,14 +173,20 @@ class Sources:
         async with self.closed(name) as source, self._creating:
             if new.lower() in self._names and new.lower() != name.lower():
                 raise NameClash(f"there is a data source '{self._names[new.lower()]}'; choose another name")
-            await trio.to_thread.run_sync(rename_source, self._disk, self._data, source, new)
-            self._forget(name)
-            self._names[new.lower()] = new
+            try:
+                await trio.to_thread.run_sync(rename_source, self._disk, self._data, source, new)
+            finally:
+                if self._forget_if_moved(name, source):
+                    self._names[new.lower()] = new
         _log.info("data source renamed", source=name, to=new)
 
-    def _forget(self, name: str) -> None:
-        self._names.pop(name.lower(), None)
-        self._ids = {source_id: other for source_id, other in self._ids.items() if other != name}
+    def _forget_if_moved(self, name: str, source: SourceDir) -> bool:
+        """Go by where the directory is: it may have moved although that could not be made durable."""
+        moved = not self._disk.exists(source.path)
+        if moved:
+            self._names.pop(name.lower(), None)
+            self._ids = {source_id: other for source_id, other in self._ids.items() if other != name}
+        return moved
 
     def hold(self, name: str) -> trio.Lock:
         """Held by the compactor while its child works on a source, which must not be recovered meanwhile."""

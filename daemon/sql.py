@@ -19,6 +19,7 @@ import pyarrow as pa
 import structlog
 import trio
 
+from daemon.disk_space import DiskSpace
 from query.sql_request import (
     ANSWER_BYTES_MAX,
     DEFAULT_FORMAT,
@@ -102,11 +103,15 @@ class SqlAnswer:
         self.close()
 
 
+ANSWER_IN_MEMORY_MAX = 16 * 1024 * 1024
+
+
 class SqlWorker:
     """The worker process and the queue in front of it. An async context manager: leaving it ends the process."""
 
-    def __init__(self, config: SqlConfig) -> None:
+    def __init__(self, config: SqlConfig, space: DiskSpace) -> None:
         self._config = config
+        self._space = space
         self._turn = trio.Lock()
         self._process: trio.Process | None = None
         self._unread = b""
@@ -150,7 +155,15 @@ class SqlWorker:
 
     @asynccontextmanager
     async def _answer_file(self) -> AsyncIterator[tuple[Path, BinaryIO]]:
-        """A new file for the worker to write to; its name is gone afterwards, what has it open keeps it."""
+        """A new file for the worker to write to; its name is gone afterwards, what has it open keeps it.
+
+        In memory, and smaller, where the disk has no room: it is when a disk is full that people look at what is on it.
+        """
+        if self._space.is_tight:
+            descriptor = os.memfd_create("siltstone-answer")
+            with os.fdopen(descriptor, "r+b") as file:
+                yield Path(f"/proc/{os.getpid()}/fd/{descriptor}"), file
+            return
         self._number += 1
         path = self._config.directory / f"answer-{self._number}"
         with path.open("x+b") as file:
@@ -197,7 +210,9 @@ class SqlWorker:
             readable=None if request.readable is None else sorted(request.readable),
             default_format=request.default_format,
             quote_64bit=request.quote_64bit,
-            answer_bytes_max=self._config.answer_bytes_max,
+            answer_bytes_max=min(self._config.answer_bytes_max, ANSWER_IN_MEMORY_MAX)
+            if self._space.is_tight
+            else self._config.answer_bytes_max,
             ops_log_bytes=len(ops_log),
         )
         return asked.encode() + ops_log
@@ -217,10 +232,10 @@ class SqlWorker:
         if self._process is not None and self._process.poll() is None:
             return self._process
         await self._end_process()
-        await trio.to_thread.run_sync(self._clear_spilled)
+        spill_directory = await trio.to_thread.run_sync(self._clear_spilled)
         worker = WorkerConfig(
             data=str(self._config.data),
-            spill_directory=str(self._spill_directory),
+            spill_directory=spill_directory,
             memory_bytes=self._config.memory_bytes,
             spill_bytes=self._config.spill_bytes,
             threads=self._config.threads,
@@ -251,13 +266,22 @@ class SqlWorker:
     def _spill_directory(self) -> Path:
         return self._config.directory / "spill"
 
-    def _clear_spilled(self) -> None:
-        """Remove what a killed worker left."""
+    def _clear_spilled(self) -> str | None:
+        """Remove what a killed worker left. None where the disk has no room for a directory, much less for rows."""
         shutil.rmtree(self._spill_directory, ignore_errors=True)
-        self._spill_directory.mkdir(parents=True, mode=0o700)
+        try:
+            self._spill_directory.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            _log.warning("queries can't move rows out of memory", reason=str(error))
+            return None
+        return str(self._spill_directory)
 
     def _clear_answers(self) -> None:
         """Remove what a killed daemon left."""
-        self._config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for left in self._config.directory.glob("answer-*"):
-            left.unlink()
+        try:
+            self._config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for left in self._config.directory.glob("answer-*"):
+                left.unlink()
+        except OSError as error:
+            # Each query says so that needs the directory.
+            _log.warning("the directory of SQL answers can't be cleared", reason=str(error))

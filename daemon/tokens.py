@@ -11,11 +11,15 @@ from dataclasses import asdict, dataclass, replace
 from time import time
 
 import orjson
+import structlog
 import trio
 
+from segments.checked_json import decode, encode
 from segments.disk import FOR_OWNER, Disk, publish
 from segments.errors import Corruption
 from segments.filenames import DataDir, name_problem
+
+_log = structlog.get_logger("tokens")
 
 ADMIN = "ADMIN"
 TOKENS = "TOKENS"
@@ -99,8 +103,12 @@ def parse_scope(text: str) -> str:
 class Tokens:
     """The tokens of one daemon. Changes are on disk before they take effect, and take effect at once."""
 
-    def __init__(self, disk: Disk, data: DataDir, tokens: tuple[Token, ...]) -> None:
+    def __init__(
+        self, disk: Disk, data: DataDir, tokens: tuple[Token, ...], *, damage: Corruption | None = None
+    ) -> None:
+        """With `damage` there are others that can't be read: whoever has one is to try again later, and not to give up."""
         self._disk = disk
+        self._damage = damage
         self._data = data
         self._changing = trio.Lock()
         self._tokens = tokens
@@ -111,9 +119,14 @@ class Tokens:
         return self._tokens
 
     def find(self, presented: str) -> Token | None:
-        """The token whose text this is. The look-up is by digest, so its time tells nothing about stored tokens."""
+        """The token whose text this is. The look-up is by digest, so its time tells nothing about stored tokens.
+
+        Raises Corruption when it may be one of those that can't be read.
+        """
         digest = _digest(presented)
         token = self._by_digest.get(digest)
+        if token is None and self._damage is not None:
+            raise self._damage
         if token is None or not hmac.compare_digest(token.sha256, digest):
             return None
         return None if token.expires_at and token.expires_at <= time() else token
@@ -190,6 +203,8 @@ class Tokens:
     async def _store(self, tokens: tuple[Token, ...]) -> None:
         if not any(token.is_admin and not token.expires_at for token in tokens):
             raise TokenRefused("this would leave no lasting token with the scope ADMIN; make another one first")
+        if self._damage is not None:
+            raise self._damage
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(_publish_tokens, self._disk, self._data, tokens)
             self._tokens = tokens
@@ -211,7 +226,14 @@ def open_tokens(disk: Disk, data: DataDir, admin_token: str | None) -> Tokens:
 
     `admin_token` sets the admin token instead of a random one, on any start. Raises Corruption.
     """
-    tokens = _load(disk, data) if disk.exists(data.tokens) else ()
+    try:
+        tokens = _load(disk, data) if disk.exists(data.tokens) else ()
+    except Corruption as error:
+        text = admin_token or _known_admin_text(disk, data)
+        if text is None:
+            raise
+        _log.error("tokens are damaged; only the admin token works until siltstone repair", reason=str(error))
+        return Tokens(disk, data, (Token(str(uuid.uuid4()), "admin", _digest(text), (ADMIN,)),), damage=error)
     is_known = admin_token is None or Tokens(disk, data, tokens).find(admin_token) is not None
     if tokens and is_known:
         # A full disk must not keep the daemon down, so nothing is written that is there already.
@@ -230,17 +252,20 @@ def open_tokens(disk: Disk, data: DataDir, admin_token: str | None) -> Tokens:
 
 
 def _publish_tokens(disk: Disk, data: DataDir, tokens: tuple[Token, ...]) -> None:
-    document = {"tokens": [asdict(token) for token in tokens]}
-    publish(disk, data.tokens, orjson.dumps(document, option=orjson.OPT_INDENT_2), mode=FOR_OWNER)
+    publish(disk, data.tokens, encode({"tokens": [asdict(token) for token in tokens]}), mode=FOR_OWNER)
 
 
 def _publish_private(disk: Disk, data: DataDir, text: str) -> None:
     publish(disk, data.admin_token, text.encode() + b"\n", mode=FOR_OWNER)
 
 
+def _known_admin_text(disk: Disk, data: DataDir) -> str | None:
+    return disk.read(data.admin_token).decode().strip() if disk.exists(data.admin_token) else None
+
+
 def _load(disk: Disk, data: DataDir) -> tuple[Token, ...]:
     try:
-        document = orjson.loads(disk.read(data.tokens))
+        document = decode(disk.read(data.tokens))
         return tuple(Token(**{**token, "scopes": tuple(token["scopes"])}) for token in document["tokens"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Corruption(f"tokens.json can't be read: {error}", path=data.tokens) from error

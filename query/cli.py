@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,10 +132,13 @@ def files(name: str, data: Path) -> None:
 def verify(name: str | None, data: Path) -> None:
     """Check every byte that can be checked; exits with 1 when something is damaged."""
     from query.listing import source_names  # noqa: PLC0415
-    from segments.verify import verify_source  # noqa: PLC0415
+    from segments.verify import tokens_damage, verify_source  # noqa: PLC0415
 
     names = [name] if name is not None else source_names(Disk(), DataDir(data))
     damaged = 0
+    tokens = tokens_damage(Disk(), DataDir(data)) if name is None else None
+    if tokens is not None:
+        click.echo(f"DAMAGED: {tokens}")
     for each in names:
         verdict = verify_source(Disk(), _known_source(data, each))
         for note in verdict.notes:
@@ -146,8 +150,44 @@ def verify(name: str | None, data: Path) -> None:
             f"{each}: {state}: {verdict.rows} rows in {verdict.segments} segments and {verdict.wal_files} WAL files"
         )
         damaged += bool(verdict.problems)
+    if tokens is not None and not damaged:
+        raise _Failed("the tokens are damaged; siltstone repair sets them aside")
     if damaged:
         raise _Failed(f"{damaged} of {len(names)} data sources are damaged; what is lost is named above")
+
+
+@main.command()
+@click.argument("name", required=False)
+@_data_option
+def repair(name: str | None, data: Path) -> None:
+    """Set what is damaged aside and keep all that checks, so that the data source takes rows again.
+
+    The daemon must not run. Nothing is deleted: damaged files are moved to damaged/ in the source's directory.
+    """
+    from query.listing import source_names  # noqa: PLC0415
+    from segments.repair import repair_source, set_tokens_aside  # noqa: PLC0415
+    from segments.verify import tokens_damage, verify_source  # noqa: PLC0415
+
+    disk = Disk()
+    disk.lock(DataDir(data).lock)
+    if name is None and tokens_damage(disk, DataDir(data)) is not None:
+        aside = set_tokens_aside(disk, DataDir(data), now=datetime.now(UTC))
+        click.echo(f"LOST: all tokens; the next start makes a new admin token. Set aside: {aside}")
+    for each in [name] if name is not None else source_names(disk, DataDir(data)):
+        source = _known_source(data, each)
+        if not verify_source(disk, source).problems:
+            click.echo(f"{each}: ok, nothing to repair")
+            continue
+        repaired = repair_source(disk, source, now=datetime.now(UTC))
+        for first, last in repaired.lost:
+            click.echo(f"{each}: LOST: {last - first + 1} rows, LSNs {first} to {last}")
+        for note in repaired.notes:
+            click.echo(f"{each}: note: {note}")
+        for path in repaired.aside:
+            click.echo(f"{each}: set aside: {path}")
+        for problem in verify_source(disk, source).problems:
+            raise _Failed(f"{each}: still damaged: {problem}")
+        click.echo(f"{each}: repaired")
 
 
 @main.command()

@@ -16,7 +16,7 @@ from segments.datafile_print import print_datafile
 from segments.disk import Disk, publish
 from segments.errors import SchemaError
 from segments.schema import Column, Schema
-from segments.source_files import load_schema, write_altered_lsn
+from segments.source_files import load_schema, write_altered
 from segments.source_log import SourceLog
 
 _SIGNED = ("Int8", "Int16", "Int32", "Int64")
@@ -112,9 +112,10 @@ def alter(disk: Disk, log: SourceLog, datafile: Datafile) -> None:
     plan_alteration(log.schema, datafile.schema)
     log.seal()
     # First, so that no reader takes a row of the old schema for one of the new; it only makes them look.
-    write_altered_lsn(disk, log.source, log.durable_lsn)
+    text = print_datafile(datafile)
+    write_altered(disk, log.source, log.durable_lsn, (disk.read(log.source.schema).decode(), text))
     try:
-        publish(disk, log.source.schema, print_datafile(datafile).encode())
+        publish(disk, log.source.schema, text.encode())
     except OSError:
         # It may have its new place all the same; readers go by what stands there, and so must the next row.
         log.use_schema(load_schema(disk, log.source))

@@ -42,6 +42,10 @@ _SUSPECT = (b"NaN", b"Inf", b"\\ud", b"\\uD")
 # In Float64 columns: integers that would be rounded, and a minus before zero.
 _SUSPECT_IN_FLOATS = re.compile(rb"[0-9]{16}|-0(?![.0-9])")
 
+BRACKETS_MAX = 200
+"""Of one line that pyarrow is given."""
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[{\n"))
+
 
 class BulkSchema:
     """A schema as pyarrow's reader takes it; not every schema can be read so."""
@@ -107,7 +111,7 @@ class BulkSchema:
             return False
         if self._has_floats and _SUSPECT_IN_FLOATS.search(part):
             return False
-        return _has_short_lines(part) and _is_utf8(part)
+        return _has_short_lines(part) and _is_shallow(part) and _is_utf8(part)
 
 
 def _is_utf8(part: bytes) -> bool:
@@ -129,6 +133,11 @@ def _has_short_lines(part: bytes) -> bool:
             return False
         start = end + 1
     return True
+
+
+def _is_shallow(part: bytes) -> bool:
+    """pyarrow recurses for each level, and 100,000 of them end the process; a line has no more levels than brackets."""
+    return max(map(len, part.translate(None, _NO_BRACKETS).split(b"\n"))) < BRACKETS_MAX
 
 
 def _depth(kind: pa.DataType) -> int:

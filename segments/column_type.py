@@ -228,6 +228,8 @@ def _datetime64(scanner: Scanner) -> ColumnType:
 
 
 def _decimal(scanner: Scanner, word: str) -> ColumnType:
+    if word == "Decimal256":
+        raise scanner.fail("a Decimal has at most 38 digits here; write Decimal128(S), or String")
     scanner.expect_mark("(", f"after {word}")
     if word == "Decimal":
         precision = _number(scanner, "the digits of a Decimal", 1, _DECIMAL_PRECISION_MAX)

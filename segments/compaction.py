@@ -50,13 +50,13 @@ def compact(disk: Disk, source: SourceDir, *, through: Lsn, now: datetime) -> Co
     published = manifest.published
     segments: list[SegmentRef] = []
     for run in _runs(log.files):
-        segment = _compact_run(disk, source, run, manifest)
+        segment = compact_run(disk, source, run, manifest)
         assert segment.name.first_lsn == published + 1, (segment.name, published)
         segments.append(segment)
         published = segment.name.last_lsn
     if published > manifest.applied.applied_lsn:
         write_applied(disk, source, replace(manifest.applied, applied_lsn=published))
-    _remove_covered(disk, source, published, through)
+    remove_covered(disk, source, published, through)
     for ref in manifest.keys:
         if ref.day < oldest_keys_day(now):
             disk.unlink(ref.path)
@@ -76,7 +76,8 @@ def _runs(files: tuple[WalFile, ...]) -> Iterator[list[WalFile]]:
         yield run
 
 
-def _compact_run(disk: Disk, source: SourceDir, run: list[WalFile], manifest: Manifest) -> SegmentRef:
+def compact_run(disk: Disk, source: SourceDir, run: list[WalFile], manifest: Manifest) -> SegmentRef:
+    """Publish the frames of neighbouring files of one day and one schema, which have no gaps, as one segment."""
     schema = declared_schema(run[0])
     assert run[0].header is not None
     day = run[0].header.day
@@ -101,7 +102,7 @@ def _compact_run(disk: Disk, source: SourceDir, run: list[WalFile], manifest: Ma
     return write_segment(disk, source, "rows", rows, span)
 
 
-def _remove_covered(disk: Disk, source: SourceDir, published: Lsn, through: Lsn) -> None:
+def remove_covered(disk: Disk, source: SourceDir, published: Lsn, through: Lsn) -> None:
     """Delete the files whose rows are all published, oldest first. Files beyond `through` may still be written."""
     if published < through:
         return

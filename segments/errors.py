@@ -17,6 +17,16 @@ class Corruption(StorageError):
     """Bytes that were once known good fail a check. Never a torn tail, which is expected after a crash."""
 
 
+class Unreadable(Corruption):
+    """The disk refused to give out bytes that may be good: for want of descriptors, or for once. Asking again may help."""
+
+    @classmethod
+    def unless_missing(cls, error: OSError, what: str, path: Path) -> Corruption:
+        """What can't be read as what it is: a file that is not there will not come back."""
+        kind = Corruption if isinstance(error, FileNotFoundError) else cls
+        return kind(f"{what} can't be read: {error.strerror}", path=path)
+
+
 class UnknownDirectory(StorageError):
     """Not a data directory."""
 

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Literal, NewType, Self
 
@@ -131,6 +131,10 @@ class SourceDir:
     @property
     def wal(self) -> Path:
         return self.path / "wal"
+
+    def damaged(self, at: datetime) -> Path:
+        """Where a repair at that time (UTC) sets files aside."""
+        return self.path / "damaged" / f"{at:%Y%m%dT%H%M%SZ}"
 
     def kind(self, kind: Kind) -> Path:
         """`rows/`, `quarantine/` and so on."""

@@ -102,6 +102,9 @@ class KeyWindow:
         """What was answered to this key, if it is remembered. Raises KeyReused when its body was another."""
         self._expire(key.at_s)
         known = self._keys.get((key.scope, key.key))
+        if known is not None and known.at_s < key.at_s - KEPT_S:
+            # A clock that went back and forth has put it behind younger ones.
+            return None
         if known is not None and known.fingerprint != key.fingerprint:
             raise KeyReused(REUSED)
         return known

@@ -8,7 +8,7 @@ import google_crc32c
 import orjson
 
 from segments.disk import Disk, publish
-from segments.errors import Corruption
+from segments.errors import Corruption, Unreadable
 from segments.filenames import Kind, Lsn, SegmentName, SourceDir, parse_day
 
 _NONE = Lsn(0)
@@ -110,7 +110,7 @@ def _list(disk: Disk, source: SourceDir, kind: Kind, damage: list[Corruption]) -
     try:
         days = disk.listdir(source.kind(kind))
     except OSError as error:
-        damage.append(Corruption(f"the directory can't be read: {error.strerror}", path=source.kind(kind)))
+        damage.append(Unreadable.unless_missing(error, "the directory", source.kind(kind)))
         return _Listed((), ())
     for day_name in days:
         day = parse_day(day_name)
@@ -127,7 +127,12 @@ def _list(disk: Disk, source: SourceDir, kind: Kind, damage: list[Corruption]) -
 
 
 def remove_leftovers(disk: Disk, manifest: Manifest) -> None:
-    """Delete what a cut-short publication, or a floor that rose, left. Only who may write segments, and recovery, may."""
+    """Delete what a cut-short publication, or a floor that rose, left. Only who may write segments, and recovery, may.
+
+    Where something is damaged, or only could not be read, nothing is known to be left over.
+    """
+    if manifest.damage:
+        return
     for path in manifest.leftovers:
         disk.unlink(path)
 
@@ -138,7 +143,9 @@ def read_applied(disk: Disk, source: SourceDir) -> Applied:
         document = orjson.loads(disk.read(source.applied))
         said = document.pop("crc32c")
         applied = Applied(**document)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise Unreadable.unless_missing(error, "applied.json", source.applied) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Corruption(f"applied.json can't be read: {error}", path=source.applied) from error
     if said != _crc(applied):
         raise Corruption("the checksum of applied.json does not match", path=source.applied)

@@ -4,18 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import orjson
-
 from segments.batches import frame_notes
+from segments.compaction import remove_covered
 from segments.disk import Disk, publish
-from segments.errors import Corruption, SchemaError
-from segments.filenames import DataDir, SourceDir
+from segments.errors import Corruption, SchemaError, Unreadable
+from segments.filenames import DataDir, Lsn, SourceDir
 from segments.frame import BadBytes
 from segments.keys import KeyWindow, oldest_keys_day
 from segments.manifest import KINDS, Applied, remove_leftovers, settle_manifest, write_applied
 from segments.segment_file import read_keys
-from segments.source_files import load_identity, load_schema
-from segments.source_log import SourceLog, Start
+from segments.source_files import load_identity, load_schema, write_altered, write_identity
+from segments.source_log import Identity, SourceLog, Start
 from segments.wal_reader import assemble, open_files
 
 SCHEMA_TEXT_MAX = 1 << 20
@@ -46,8 +45,8 @@ def create_source(disk: Disk, data: DataDir, name: str, text: str, *, source_id:
         remove_tree(disk, building.path)
     for directory in (building.path, building.wal, *map(building.kind, KINDS)):
         disk.mkdir(directory)
-    identity = {"id": f"t_{source_id.hex()}", "created_at": now.strftime("%Y-%m-%d %H:%M:%S.%f")}
-    publish(disk, building.identity, orjson.dumps(identity) + b"\n")
+    write_identity(disk, building, Identity(source_id, now.strftime("%Y-%m-%d %H:%M:%S.%f")))
+    write_altered(disk, building, Lsn(0), (text,))
     publish(disk, building.schema, text.encode())
     write_applied(disk, building, Applied())
     disk.rename(building.path, final.path)
@@ -109,7 +108,7 @@ def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
 
     Writes nothing but the removal of leftovers; the writer starts a file of its own with its first commit. Damage does
     not raise: the writer refuses to write, and readers get every row that checks. Raises Corruption when even the
-    schema or the identity is lost.
+    schema or the identity is lost, and OSError or Unreadable when the disk refuses, which says nothing about the source.
     """
     schema = load_schema(disk, source)
     identity = load_identity(disk, source)
@@ -135,5 +134,11 @@ def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
                 damage.append(error)
     keys.add(frame_notes(frame for file in log.files for frame in file.frames).keys)
     keys.trim()
+    for one in damage:
+        if isinstance(one, Unreadable):
+            raise one
+    if not damage:
+        # Their removal may not have outlived a power cut, and no compaction would come to repeat it.
+        remove_covered(disk, source, manifest.published, log.last_lsn)
     start = Start(log.last_lsn, log.epoch + 1, manifest.published, keys, tuple(damage))
     return Recovered(SourceLog(disk, source, identity, schema, start), log.torn)

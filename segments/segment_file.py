@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from segments.datafile import parse_datafile
 from segments.datafile_print import print_schema
 from segments.disk import Disk, publish
-from segments.errors import Corruption, SchemaError
+from segments.errors import Corruption, SchemaError, Unreadable
 from segments.filenames import Kind, Lsn, SegmentName, SourceDir
 from segments.keys import Key
 from segments.manifest import SegmentRef
@@ -29,13 +29,15 @@ class Facts:
     rows: int
     quarantined_rows: int
     keys: int
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """What a segment covers: LSNs, both ends included, of one day and one schema.
 
-    `quarantined_rows` is how many of them are in quarantine, and `keys` how many idempotency keys they came with.
+    `quarantined_rows` is how many of them are in quarantine, and `keys` how many idempotency keys they came with; `lost`
+    are those that a repair could not find.
     """
 
     day: date
@@ -44,6 +46,7 @@ class Span:
     last_lsn: Lsn
     quarantined_rows: int
     keys: int
+    lost: int = 0
 
 
 def write_segment(disk: Disk, source: SourceDir, kind: Kind, table: pa.Table, span: Span) -> SegmentRef:
@@ -54,6 +57,7 @@ def write_segment(disk: Disk, source: SourceDir, kind: Kind, table: pa.Table, sp
         "siltstone.last_lsn": str(span.last_lsn),
         "siltstone.quarantined_rows": str(span.quarantined_rows),
         "siltstone.keys": str(span.keys),
+        "siltstone.lost": str(span.lost),
     }
     sink = pa.BufferOutputStream()
     # pyarrow never syncs a path it writes and removes it on failure, so it only gets memory to write to.
@@ -93,7 +97,8 @@ def read_facts(disk: Disk, ref: SegmentRef) -> Facts:
         said = int(pairs[b"siltstone.first_lsn"]), int(pairs[b"siltstone.last_lsn"])
         if said != (ref.name.first_lsn, ref.name.last_lsn):
             raise Corruption(f"the segment holds LSNs {said[0]} to {said[1]}, its name says others", path=ref.path)
-        return Facts(metadata.num_rows, int(pairs[b"siltstone.quarantined_rows"]), int(pairs[b"siltstone.keys"]))
+        counts = (int(pairs[b"siltstone.quarantined_rows"]), int(pairs[b"siltstone.keys"]))
+        return Facts(metadata.num_rows, *counts, int(pairs.get(b"siltstone.lost", 0)))
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise Corruption(f"the segment's footer can't be read: {error}", path=ref.path) from error
 
@@ -137,4 +142,4 @@ def check_segment(disk: Disk, ref: SegmentRef) -> None:
     try:
         _check(disk.read(ref.path), ref)
     except OSError as error:
-        raise Corruption(f"the segment can't be read: {error.strerror}", path=ref.path) from error
+        raise Unreadable.unless_missing(error, "the segment", ref.path) from error

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from segments.batches import frame_notes, quarantine_batches, row_batches
+from segments.checked_json import decode
 from segments.disk import Disk
-from segments.errors import StorageError
-from segments.filenames import SourceDir
+from segments.errors import Corruption, StorageError
+from segments.filenames import DataDir, SourceDir
 from segments.manifest import Manifest, SegmentRef
 from segments.segment_file import Facts, check_segment, read_facts
 from segments.snapshot import read_consistently
-from segments.source_files import load_identity, load_schema
+from segments.source_files import load_altered_lsn, load_identity, load_schema
 from segments.wal_reader import WalFile
 
 
@@ -27,7 +28,7 @@ class Verdict:
 def verify_source(disk: Disk, source: SourceDir) -> Verdict:
     """Read everything; never raises for damage. Safe beside a running daemon."""
     problems: list[str] = []
-    for load in (load_identity, load_schema):
+    for load in (load_identity, load_schema, load_altered_lsn):
         try:
             load(disk, source)
         except StorageError as error:
@@ -38,6 +39,7 @@ def verify_source(disk: Disk, source: SourceDir) -> Verdict:
         return Verdict(0, 0, 0, (*problems, str(error)), ())
     problems += [str(damage) for damage in (*manifest.damage, *log.damage)]
     rows = 0
+    lost: list[str] = []
     for ref in (*manifest.rows, *manifest.quarantine, *manifest.keys):
         try:
             check_segment(disk, ref)
@@ -45,18 +47,32 @@ def verify_source(disk: Disk, source: SourceDir) -> Verdict:
         except StorageError as error:
             problems.append(f"{error}: LSNs {ref.name.first_lsn} to {ref.name.last_lsn} are affected")
             continue
+        if facts.lost:
+            span = f"LSNs {ref.name.first_lsn} to {ref.name.last_lsn}"
+            lost.append(f"{facts.lost} rows of {span} were lost to damage, which a repair set aside in damaged/")
         if ref in manifest.rows:
             rows += facts.rows + facts.quarantined_rows
             problems += _check_companions(manifest, ref, facts)
     for file in log.files:
         problems += _check_payloads(file)
         rows += sum(frame.count for frame in file.frames)
-    notes = [
+    notes = lost + [
         f"{path.name}: a torn tail at byte {bad.offset} ({bad.reason}), never acknowledged" for path, bad in log.torn
     ]
     notes += [f"{path.name}: left over from a cut-short publication" for path in manifest.leftovers]
     segments = len(manifest.rows) + len(manifest.quarantine)
     return Verdict(segments, len(log.files), rows, tuple(problems), tuple(notes))
+
+
+def tokens_damage(disk: Disk, data: DataDir) -> Corruption | None:
+    """What is wrong with the tokens' file."""
+    if not disk.exists(data.tokens):
+        return None
+    try:
+        decode(disk.read(data.tokens))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Corruption(f"the tokens can't be read: {error}", path=data.tokens)
+    return None
 
 
 def _check_companions(manifest: Manifest, ref: SegmentRef, facts: Facts) -> list[str]:

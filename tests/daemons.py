@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,11 +19,14 @@ TOKEN = "the-admin-token-of-the-tests"
 class Daemon:
     """One life of siltstoned after another, on one data directory."""
 
-    def __init__(self, data: Path, *options: str, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, data: Path, *options: str, prefix: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+    ) -> None:
         self.data = data
         self.log = data.with_name(data.name + ".log")
         self._options = options
         self._prefix = prefix
+        self._env = env or {}
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
 
@@ -36,7 +40,7 @@ class Daemon:
                 stderr=log,
                 text=True,
                 start_new_session=True,
-                env=os.environ | {"SILTSTONED_ADMIN_TOKEN": TOKEN},
+                env=os.environ | {"SILTSTONED_ADMIN_TOKEN": TOKEN} | dict(self._env),
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

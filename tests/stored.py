@@ -48,11 +48,17 @@ class Stored:
     def source(self) -> SourceDir:
         return DataDir(self.path).source("events")
 
-    def create(self) -> "Stored":
+    def create(self, text: str = "") -> "Stored":
+        """With this datafile, or that of SCHEMA."""
         write_format(Disk(), DataDir(self.path))
         DataDir(self.path).sources.mkdir()
         create_source(
-            self.disk, DataDir(self.path), "events", print_schema(SCHEMA), source_id=b"0123456789abcdef", now=NOW
+            self.disk,
+            DataDir(self.path),
+            "events",
+            text or print_schema(SCHEMA),
+            source_id=b"0123456789abcdef",
+            now=NOW,
         )
         return self
 

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "daemon": {"segments", "query", "click", "h11", "multipart", "orjson", "pyarrow", "structlog", "trio"},
 }
 SOURCES = [f for package in MAY_IMPORT for f in sorted((ROOT / package).rglob("*.py"))]
-TESTS = [f for f in sorted((ROOT / "tests").rglob("*.py")) if "e2e" not in f.relative_to(ROOT).parts]
+TESTS = [f for f in sorted((ROOT / "tests").rglob("*.py")) if not {"e2e", "faults"} & set(f.relative_to(ROOT).parts)]
 BANNED_STEMS = {"utils", "util", "helpers", "helper", "manager", "common", "misc", "base", "core"}
 
 

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from daemon import sql
+from daemon.disk_space import DiskSpace
 from daemon.sql import QueryTimedOut, SqlBusy, SqlConfig, SqlFailed, SqlRequest, SqlWorker
 from query.errors import QueryFailed, ResourceNotFound, ResultTooLarge, StatementRefused
 from query.service_tables import OPS_LOG
@@ -36,7 +37,7 @@ def start(stored, tmp_path):
     @asynccontextmanager
     async def start(**options):
         with trio.fail_after(60):
-            async with SqlWorker(SqlConfig(stored.path, tmp_path / "sql", **options)) as worker:
+            async with SqlWorker(SqlConfig(stored.path, tmp_path / "sql", **options), DiskSpace(tmp_path, 0)) as worker:
                 yield worker
 
     return start

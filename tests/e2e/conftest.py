@@ -1,7 +1,7 @@
 """Real daemons for a test, with their logs shown when it fails and nothing left of them afterwards."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
@@ -15,8 +15,8 @@ def start(tmp_path) -> Iterator[Starts]:
     """Start a daemon on `tmp_path/data` with these options."""
     started: list[Daemon] = []
 
-    def start_one(*options: str, prefix: tuple[str, ...] = ()) -> Daemon:
-        daemon = Daemon(tmp_path / "data", *options, prefix=prefix)
+    def start_one(*options: str, prefix: tuple[str, ...] = (), env: Mapping[str, str] | None = None) -> Daemon:
+        daemon = Daemon(tmp_path / "data", *options, prefix=prefix, env=env)
         started.append(daemon)
         return daemon.start()
 

@@ -78,8 +78,7 @@ def test_a_widened_column_reads_its_old_values_exactly(tmp_path):
         )
         return "SCHEMA >\n    " + ",\n    ".join(columns) + "\n"
 
-    stored = Stored(tmp_path).create()
-    stored.source.schema.write_text(datafile(types))
+    stored = Stored(tmp_path).create(datafile(types))
     log = stored.open()
     commit(log, sent)
     stored.compact(log)

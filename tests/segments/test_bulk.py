@@ -90,6 +90,13 @@ def test_what_needs_a_closer_look_goes_line_by_line(row):
     assert whole.bad == slow.bad
 
 
+@pytest.mark.parametrize("depth", [60, 70, 190, 210, 900, 100_000])
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_deep_values_read_the_same_both_ways_and_end_no_process(depth, opening, closing):
+    deep = b'{"id": 1, "x": %s1%s}' % (opening * depth, closing * depth)
+    check(SCHEMA, b"\n".join([b'{"id": 2}', deep, b'{"id": 3}']))
+
+
 def test_an_object_over_two_lines_is_not_taken_for_two_rows():
     assert BulkSchema(SCHEMA).decode(b'{"u":1}{"u":2}\n{"u":\n3}') is None
     assert BulkSchema(SCHEMA).decode(b'{"u":1}{"u":2}\n{"k":{}\n,"u":3}') is None

@@ -92,6 +92,7 @@ def test_the_table_in_format_md_is_true():
         ("DateTime('Mars/Base')", 10, "'Mars/Base' is not a time zone"),
         ("DateTime(UTC)", 10, "expected a time zone in quotes"),
         ("Decimal(39, 0)", 9, "the digits of a Decimal, 1 to 38"),
+        ("Decimal256(3)", 11, "at most 38 digits"),
         ("Decimal(10, 11)", 13, "the scale of a Decimal, 0 to 10"),
         ("Decimal(10)", 11, "expected ',' after the digits of a Decimal"),
         ("Int64 String", 7, "expected nothing after the type Int64, found 'String'"),

@@ -55,8 +55,7 @@ def test_a_plain_glob_reads_the_rows(stored):
 
 def test_a_segment_is_sorted_by_the_sorting_key_and_says_its_schema(tmp_path):
     text = "SCHEMA >\n    `id` Nullable(Int64) `json:$.id`\n\nENGINE_SORTING_KEY id\n"
-    stored = Stored(tmp_path).create()
-    stored.source.schema.write_text(text)
+    stored = Stored(tmp_path).create(text)
     log = stored.open()
     commit(log, body(3, 1), body(2))
     (ref,) = stored.compact(log).segments

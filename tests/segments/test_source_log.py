@@ -314,3 +314,24 @@ def test_a_damaged_source_takes_no_writes_and_says_what_to_do(stored):
     damaged = stored.open()
     with pytest.raises(SourceDamaged, match="siltstone verify events"):
         commit(damaged, body(3))
+
+
+def test_a_key_sent_again_in_its_own_group_is_answered_from_the_group_even_when_the_clock_has_jumped_a_week(tmp_path):
+    """The later one's clock is far ahead, so that the window would hold the first for expired; and the next is answered right."""
+    stored = Stored(tmp_path).create()
+    log = stored.open()
+    first, other = body(1, 2), body(3)
+    late = int((NOW + timedelta(days=7)).timestamp())
+    group = [
+        Write(parse_body(first), key("k", first)),
+        Write(parse_body(first), key("k", first, at_s=late)),
+        Write(parse_body(other), key("l", other, at_s=late)),
+    ]
+    done = log.commit(group, NOW, durably=True)
+
+    assert [(one.last_lsn, one.is_repeat) for one in done if isinstance(one, Committed)] == [
+        (2, False),
+        (2, True),
+        (3, False),
+    ]
+    assert stored.ids() == [1, 2, 3]
