@@ -1,11 +1,20 @@
 """Long runs of the fault tests; each command says what it does to the store and prints how to repeat what it finds."""
 
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import click
 
+from tests.daemons import Daemon
+from tests.faults import source_machine
 from tests.faults.crash_check import Tally
 from tests.faults.crash_runs import FAULTS, Job, plan, run_all
+from tests.faults.fault_sweep import EVERY_SWEEP, SHARED_SWEEPS, FaultSweep, Outcome
+from tests.faults.fuzz_targets import TARGETS
+from tests.faults.kill_storm import Storm
+from tests.faults.shim import Shim
 
 
 @click.group(help=__doc__)
@@ -29,6 +38,71 @@ def crash(checks: int, seed: int, story: str | None, fault: str, one_in: int) ->
         tally += run_all(plan(made_up_stories=20, one_in=one_in, seed=seed))
         seed += 1
         print(f"{tally}; next seed {seed}", flush=True)
+
+
+@main.command()
+def faults() -> None:
+    """Meet every fault, with every error it can have, at every n-th file operation of a real daemon, and pull the plug."""
+    with tempfile.TemporaryDirectory(prefix="siltstone-") as scratch:
+        shim = Shim(Path(scratch) / "shim", Path(scratch) / "data", volatile=True)
+        daemon = Daemon(shim.data, "--compact-interval", "0.1", env=shim.env)
+        try:
+            swept = FaultSweep(daemon.start(), shim, Path(scratch) / "scratch")
+            total = Outcome()
+            for sweep, outcome in swept.run_all(EVERY_SWEEP):
+                total += outcome
+                print(f"{sweep}: {outcome}", flush=True)
+            for sweep in SHARED_SWEEPS:
+                total += swept.run(sweep)
+            swept.end(total)
+            print(total)
+        finally:
+            daemon.end()
+
+
+@main.command()
+@click.option("--runs", default=20_000, show_default=True)
+@click.option("--steps", default=40, show_default=True, help="of one run, at most")
+@click.option("--seed", default=0, show_default=True)
+def model(runs: int, steps: int, seed: int) -> None:
+    """Hold sources against a model through made-up calls, faults, crashes and power cuts, on real files."""
+    for done in range(0, runs, 1000):
+        tally = source_machine.run(runs=min(1000, runs - done), steps=steps, with_seed=seed)
+        print(f"{done + min(1000, runs - done)} runs: {tally}; next seed {(seed := seed + 1)}", flush=True)
+
+
+@main.command()
+@click.option("--ends", default=500, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--how", type=click.Choice(["kill", "power", "stop"]), default="kill", show_default=True)
+def storm(ends: int, seed: int, how: str) -> None:
+    """End a daemon under load, by SIGKILL, with the power, or by SIGTERM and the power after it; compare with the clients."""
+    with tempfile.TemporaryDirectory(prefix="siltstone-") as scratch:
+        shim = Shim(Path(scratch) / "shim", Path(scratch) / "data", volatile=how != "kill")
+        daemon = Daemon(shim.data, "--compact-interval", "0.3", env=shim.env if how != "kill" else {})
+
+        def end() -> None:
+            if how == "stop":
+                daemon.stop()
+            daemon.kill() if how == "kill" else shim.cut_power(daemon)
+
+        try:
+            clients = Storm(daemon.start(), seed=seed)
+            clients.run(end, ends=ends)
+            clients.check(keeps_taken=how != "power")
+            print(f"{ends} ends; {clients}")
+        finally:
+            daemon.end()
+
+
+@main.command()
+@click.argument("target", type=click.Choice(sorted(TARGETS)))
+@click.option("--seconds", default=600, show_default=True)
+def fuzz(target: str, seconds: int) -> None:
+    """Look with atheris for bytes that break a promise of the log's reader, the datafile parser or the row decoders."""
+    with tempfile.TemporaryDirectory(prefix="siltstone-fuzz-") as found:
+        options = [f"-max_total_time={seconds}", f"-artifact_prefix={Path.cwd()}/", "-rss_limit_mb=4096", found]
+        sys.exit(subprocess.run([sys.executable, "-m", "tests.faults.fuzz", target, *options], check=False).returncode)
 
 
 if __name__ == "__main__":

@@ -57,26 +57,26 @@ def no_checksum(patch: Patch) -> None:
 
 
 def log_deleted_before_publication(patch: Patch) -> None:
-    whole = compaction._compact_run
+    whole = compaction.compact_run
 
     def run(disk, source, files, manifest):
         for file in files:
             disk.unlink(file.path)
         return whole(disk, source, files, manifest)
 
-    patch.setattr(compaction, "_compact_run", run)
-    patch.setattr(compaction, "_remove_covered", lambda *_: None)
+    patch.setattr(compaction, "compact_run", run)
+    patch.setattr(compaction, "remove_covered", lambda *_: None)
 
 
 def applied_moved_before_publication(patch: Patch) -> None:
-    whole = compaction._compact_run
+    whole = compaction.compact_run
 
     def run(disk, source, files, manifest):
         last = files[-1].frames[-1].last_lsn
         write_applied(disk, source, replace(manifest.applied, applied_lsn=last))
         return whole(disk, source, files, manifest)
 
-    patch.setattr(compaction, "_compact_run", run)
+    patch.setattr(compaction, "compact_run", run)
 
 
 def keys_forgotten_at_restart(patch: Patch) -> None:
@@ -152,7 +152,7 @@ def dead_files_removed_in_any_order(patch: Patch) -> None:
             if name.first_lsn <= through <= published:
                 disk.unlink(source.wal / str(name))
 
-    patch.setattr(compaction, "_remove_covered", remove)
+    patch.setattr(compaction, "remove_covered", remove)
 
 
 BUGS = [

@@ -1,0 +1,154 @@
+"""A daemon that is ended again and again under load, by clients that write down what they know: what of it must be there?"""
+
+import http.client
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+
+from tests.daemons import TOKEN, Daemon, query
+from tests.faults.row_ledger import Violation
+
+CLIENTS = 8
+SOURCES = ("t", "u", "v")
+SIZES = (1, 1, 1, 50, 50, 2000)
+PATIENCE_S = 30
+
+
+@dataclass
+class Ledger:
+    """What one client knows, written down before each request and after each answer; ids of rows, by data source."""
+
+    requests: list[tuple[str, list[str]]] = field(default_factory=list)
+    stored: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
+    """Answered with 202 and never with 200."""
+    statuses: Counter[int] = field(default_factory=Counter)
+
+
+class Client(threading.Thread):
+    """Posts until told to stop, with wait=true or without; requests with a key are sent again until they are answered."""
+
+    def __init__(self, number: int, port: int, halt: threading.Event) -> None:
+        super().__init__()
+        self.ledger = Ledger()
+        self._number = number
+        self._port = port
+        self._halt = halt
+        self._dice = random.Random(number)
+        self._connection: http.client.HTTPConnection | None = None
+
+    def run(self) -> None:
+        request = 0
+        while not self._halt.is_set():
+            request += 1
+            ids = [f"{self._number}-{request}-{row}" for row in range(self._dice.choice(SIZES))]
+            self._send(ids, request)
+        if self._connection is not None:
+            self._connection.close()
+
+    def _send(self, ids: list[str], request: int) -> None:
+        source, waits = self._dice.choice(SOURCES), self._dice.random() < 0.75
+        body = b"\n".join(orjson.dumps({"id": one, "n": request}) for one in ids)
+        key = f"{self._number}-{request}" if request % 2 else None
+        self.ledger.requests.append((source, ids))
+        while True:
+            status = self._post(f"/v0/events?name={source}&wait={'true' if waits else 'false'}", body, key)
+            self.ledger.statuses[status] += 1
+            if status == 200:
+                self.ledger.stored.update(ids)
+            if status == 202:
+                self.ledger.taken.update(ids)
+            if status in {200, 202} or key is None or self._halt.is_set():
+                return
+            self._halt.wait(0.02)
+
+    def _post(self, target: str, body: bytes, key: str | None) -> int:
+        """0 when there was no answer."""
+        headers = {"Authorization": f"Bearer {TOKEN}"} | ({"Idempotency-Key": key} if key else {})
+        try:
+            if self._connection is None:
+                self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_S)
+            self._connection.request("POST", target, body, headers)
+            response = self._connection.getresponse()
+            response.read()
+        except (OSError, http.client.HTTPException):
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+            return 0
+        return response.status
+
+
+class Storm:
+    """Clients, and a daemon that is ended under them and started again; what is there is held against what they know."""
+
+    def __init__(self, daemon: Daemon, *, seed: int) -> None:
+        self._daemon = daemon
+        self._dice = random.Random(seed)
+        self._halt = threading.Event()
+        self._clients = [Client(number, daemon.port, self._halt) for number in range(CLIENTS)]
+
+    def run(self, end: Callable[[], object], *, ends: int) -> None:
+        """Under load, end the daemon and start it, so many times."""
+        for client in self._clients:
+            client.start()
+        try:
+            for _ in range(ends):
+                self._halt.wait(self._dice.uniform(0.05, 0.8))
+                end()
+                self._daemon.start()
+        finally:
+            self._halt.set()
+            for client in self._clients:
+                client.join()
+
+    def check(self, *, keeps_taken: bool = False) -> None:
+        """`keeps_taken`: rows answered with 202 must be there too. Raises Violation."""
+        found = {source: _rows(self._daemon, source) for source in SOURCES}
+        for ledger in self._ledgers:
+            _check(ledger, found, must=ledger.stored | ledger.taken if keeps_taken else ledger.stored)
+        sent = {one for ledger in self._ledgers for _, ids in ledger.requests for one in ids}
+        if invented := {one for rows in found.values() for one, _ in rows if one not in sent}:
+            raise Violation(f"never sent: {sorted(invented)[:5]}")
+
+    @property
+    def _ledgers(self) -> list[Ledger]:
+        return [client.ledger for client in self._clients]
+
+    @property
+    def stored(self) -> int:
+        """Rows answered with 200."""
+        return sum(len(ledger.stored) for ledger in self._ledgers)
+
+    @property
+    def taken(self) -> int:
+        """Rows answered with 202."""
+        return sum(len(ledger.taken) for ledger in self._ledgers)
+
+    @property
+    def statuses(self) -> Counter[int]:
+        """Answers; 0 is none."""
+        return sum((ledger.statuses for ledger in self._ledgers), Counter[int]())
+
+    def __str__(self) -> str:
+        requests = sum(len(ledger.requests) for ledger in self._ledgers)
+        return f"{requests} requests, {self.stored} rows stored, {self.taken} taken; answers {dict(self.statuses)}"
+
+
+def _rows(daemon: Daemon, source: str) -> Counter[tuple[str, int]]:
+    return Counter((row["id"], row["n"]) for row in query(daemon.data, f"SELECT id, n FROM {source}"))
+
+
+def _check(ledger: Ledger, found: dict[str, Counter[tuple[str, int]]], must: set[str]) -> None:
+    for number, (source, ids) in enumerate(ledger.requests, 1):
+        times = [found[source][one, number] for one in ids]
+        if len(set(times)) > 1:
+            raise Violation(f"a request is there in part: {ids[0]} and following, {sum(times)} of {len(ids)} rows")
+        if times[0] > 1:
+            raise Violation(f"a request is there {times[0]} times: {ids[0]} and following")
+        if not times[0] and ids[0] in must:
+            raise Violation(f"an answered request is lost: {ids[0]} and following, {len(ids)} rows of {source}")

@@ -1,0 +1,73 @@
+"""A daemon ended under load: rows answered with 200 are there exactly once, with 202 at most once, and no others."""
+
+import random
+
+import pytest
+
+from tests.daemons import siltstone, wal_files
+from tests.faults.kill_storm import SOURCES, Storm
+from tests.faults.row_ledger import Violation
+from tests.faults.shim import Fault, Kind, Shim
+
+QUICK = ("--compact-interval", "0.3", "--sync-interval", "0.3")
+
+
+@pytest.fixture
+def seed():
+    chosen = random.randrange(1 << 32)
+    print("seed", chosen)
+    return chosen
+
+
+def finish(storm, daemon, eventually, **claims):
+    """Everything agrees, at once and when all of it is in segments."""
+    print(storm)
+    assert set(storm.statuses) <= {0, 200, 202, 503}
+    assert storm.stored > 1000
+    assert storm.taken > 100
+    storm.check(**claims)
+    eventually(lambda: not any(wal_files(daemon.data, source) for source in SOURCES))
+    storm.check(**claims)
+    done = siltstone(daemon.data, "verify")
+    assert done.returncode == 0, done.stdout
+
+
+def test_fifty_kills_under_load_lose_nothing_and_double_nothing(start, eventually, seed):
+    daemon = start(*QUICK)
+    storm = Storm(daemon, seed=seed)
+    storm.run(daemon.kill, ends=50)
+    # What the kernel has outlives a kill.
+    finish(storm, daemon, eventually, keeps_taken=True)
+
+
+def test_power_cuts_under_load_take_nothing_that_was_answered_with_200(start, eventually, tmp_path, seed):
+    shim = Shim(tmp_path / "shim", tmp_path / "data", volatile=True)
+    daemon = start(*QUICK, env=shim.env)
+    storm = Storm(daemon, seed=seed)
+    storm.run(lambda: shim.cut_power(daemon), ends=15)
+    finish(storm, daemon, eventually)
+
+
+def test_an_orderly_stop_under_load_loses_nothing_that_was_answered_with_202_either(start, eventually, tmp_path, seed):
+    """With the power cut right after it, so that nothing can be left in the kernel."""
+    shim = Shim(tmp_path / "shim", tmp_path / "data", volatile=True)
+    daemon = start(*QUICK, env=shim.env)
+    storm = Storm(daemon, seed=seed)
+
+    def stop():
+        assert daemon.stop() == 0
+        shim.cut_power(daemon)
+
+    storm.run(stop, ends=10)
+    finish(storm, daemon, eventually, keeps_taken=True)
+
+
+def test_the_storm_sees_a_sync_that_does_nothing(start, tmp_path, seed):
+    shim = Shim(tmp_path / "shim", tmp_path / "data", volatile=True)
+    daemon = start("--compact-interval", "3600", env=shim.env)
+    shim.arm(Kind.SYNC, Fault.LIE, 20, onwards=True)
+    storm = Storm(daemon, seed=seed)
+    storm.run(lambda: shim.cut_power(daemon), ends=2)
+
+    with pytest.raises((Violation, AssertionError)):
+        storm.check()
