@@ -149,8 +149,8 @@ class SourceMachine(RuleBasedStateMachine):
     def known(self, model: Model, window: OrderedDict[tuple[str, str], Key], key: Key) -> Key | None:
         """What must be remembered of the key. Beyond KEYS_MAX, or once the clock has been a day ahead of it, it may be forgotten."""
         name = (key.scope, key.key)
-        is_old = name in window and window[name].at_s < int(self.store.latest.timestamp()) - keys.KEPT_S
-        if (is_old or name in list(window)[:-KEYS_MAX]) and name not in model.log.keys._keys:
+        may_be_gone = window.get(name) in model.once_old or name in list(window)[:-KEYS_MAX]
+        if may_be_gone and name not in model.log.keys._keys:
             return None
         return window.get(name)
 
@@ -288,7 +288,8 @@ class SourceMachine(RuleBasedStateMachine):
     @rule(hours=st.sampled_from([-25, -1, 0.001, 1, 13, 25]))
     def wait(self, hours: float) -> None:
         self.store.now += timedelta(hours=hours)
-        self.store.latest = max(self.store.latest, self.store.now)
+        for model in self.store.models.values():
+            model.note_time(int(self.store.now.timestamp()))
 
     @rule(cut=cuts, fault=faults)
     def restart(self, cut: int | None, fault: Fault | None = None) -> None:

@@ -160,7 +160,7 @@ class World:
 class Model:
     """A source: what it holds for now (`groups`), and for certain (so many of them as are `durable`, or were `shown` to a
     reader); `coming` is what a crash cut short, `limbo` what a failure may have left. The last of `floors` is the one that
-    is seen."""
+    is seen. Keys that are `once_old` were too old to be remembered at some time, whatever the clock has said since."""
 
     log: SourceLog
     groups: tuple[Group, ...] = ()
@@ -171,6 +171,7 @@ class Model:
     floors: list[Floors] = field(default_factory=lambda: [Floors()])
     shapes: list[Shape] = field(default_factory=lambda: [Shape()])
     sent: dict[tuple[str, str], tuple[Event, ...]] = field(default_factory=dict)
+    once_old: set[Key] = field(default_factory=set)
 
     @property
     def now(self) -> World:
@@ -221,6 +222,11 @@ class Model:
             self.floors = list(dict.fromkeys([*self.floors, *map(change, self.floors)]))
         if shape and shape not in self.shapes:
             self.shapes.append(shape)
+
+    def note_time(self, at_s: int) -> None:
+        """The clock has moved."""
+        there = (group for whole in (self.groups, self.coming, *self.limbo) for group in whole)
+        self.once_old.update(key for group in there for key in group.keys if key.at_s < at_s - KEPT_S)
 
     def saw(self, view: View) -> None:
         """A reader has told which floors are in force for now."""

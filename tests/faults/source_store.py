@@ -41,7 +41,7 @@ class ModelledSources:
         self.disk = BrittleDisk(path / "attic")
         self.disk.mkdir(self.data.sources)
         self.disk.sync_dir(self.data.path)
-        self.now = self.latest = NOW
+        self.now = NOW
         self.models: dict[str, Model] = {}
 
     def source(self, name: str) -> SourceDir:
