@@ -5,7 +5,6 @@ where it can't differ from `decode`: whatever it refuses, or might read otherwis
 meaning, whichever way it took; a property test compares the two.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -37,10 +36,11 @@ PART_BYTES = 4 << 20
 _READ = pj.ReadOptions(block_size=LINE_BYTES_MAX)
 _AS_THEY_ARE = frozenset({"Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Bool", "String"})
 _TEXTS = frozenset({"Date", "Date32", "DateTime", "DateTime64"})
-# What pyarrow takes and a strict parser refuses, or may refuse: NaN and Infinity; the escape of half a character.
-_SUSPECT = (b"NaN", b"Inf", b"\\ud", b"\\uD")
-# In Float64 columns: integers that would be rounded, and a minus before zero.
-_SUSPECT_IN_FLOATS = re.compile(rb"[0-9]{16}|-0(?![.0-9])")
+# What pyarrow takes and a strict parser may refuse: the escape of half a character.
+_HALVES = (b"\\ud", b"\\uD")
+# Below, an integer is the float that is made of it.
+_EXACT_IN_FLOATS = float(1 << 53)
+_MINUS_ZERO = pa.scalar(-(1 << 63), pa.int64())
 
 BRACKETS_MAX = 200
 """Of one line that pyarrow is given."""
@@ -56,7 +56,6 @@ class BulkSchema:
         self.is_readable = all(
             _is_readable(column.type) and column.default is None for column in schema.columns
         ) and all(self._place(column.path, column.type) for column in schema.columns)
-        self._has_floats = any("Float64" in str(column.type) for column in schema.columns)
         self._options = pj.ParseOptions(
             explicit_schema=pa.schema(_fields(self._tree)), newlines_in_values=False, unexpected_field_behavior="infer"
         )
@@ -94,6 +93,8 @@ class BulkSchema:
             array = _conform(_at(table, column.path), column.type)
             if array is None or (array.null_count and not column.type.nullable):
                 return None
+            if not all(map(_are_as_sent, _floats(array))):
+                return None
             arrays.append(array)
         unknown = _unknown(self._tree, table, part)
         if unknown is None:
@@ -107,9 +108,8 @@ class BulkSchema:
         # one object.
         if part[:1] != b"{" or part.rstrip(b"\n")[-1:] != b"}" or part.count(b"}\n{") != lines - 1:
             return False
-        if any(text in part for text in _SUSPECT):
-            return False
-        if self._has_floats and _SUSPECT_IN_FLOATS.search(part):
+        # One byte is found ten times as fast as several.
+        if b"\\" in part and any(text in part for text in _HALVES):
             return False
         return _has_short_lines(part) and _is_shallow(part) and _is_utf8(part)
 
@@ -217,6 +217,31 @@ def _at(table: pa.Table, path: Path) -> pa.Array:
     return array
 
 
+def _floats(array: pa.Array) -> Iterator[pa.Array]:
+    """The floats in an array, however deep."""
+    if pa.types.is_floating(array.type):
+        yield array
+    elif pa.types.is_list(array.type):
+        yield from _floats(array.flatten())
+    elif pa.types.is_struct(array.type):
+        for child in array.flatten():
+            yield from _floats(child)
+
+
+def _are_finite(floats: pa.Array) -> bool:
+    """pyarrow reads NaN and Infinity, which are no JSON, and numbers too large for a float, as floats."""
+    return pc.all(pc.is_finite(floats)).as_py() is not False
+
+
+def _are_as_sent(floats: pa.Array) -> bool:
+    """Whether no digit was lost, in a column of floats: an integer may have been rounded, or a minus before zero be kept."""
+    span = pc.min_max(floats).as_py()
+    is_small = span["min"] is None or max(-span["min"], span["max"]) < _EXACT_IN_FLOATS
+    return (
+        is_small and _are_finite(floats) and pc.any(pc.equal(floats.view(pa.int64()), _MINUS_ZERO)).as_py() is not True
+    )
+
+
 def _conform(array: pa.Array, kind: ColumnType) -> pa.Array | None:
     """The column's array from what was read; None when a value has to be looked at."""
     if kind.name in _TEXTS:
@@ -236,6 +261,8 @@ def _unknown(tree: dict[str, Any], table: pa.Table, part: bytes) -> UnknownKeys 
     for path, array in beside:
         if pa.types.is_struct(array.type):
             # An object without keys, which is no value, reads as one whose keys are all null.
+            return None
+        if not all(map(_are_finite, _floats(array))):
             return None
         has_value = array.is_valid()
         if pa.types.is_list(array.type):
