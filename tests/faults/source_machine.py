@@ -141,6 +141,7 @@ class SourceMachine(RuleBasedStateMachine):
                 expected.append(Committed(Counts(good, len(sent) - good), Lsn(lsn - 1 if sent else 0)))
                 events += sent
                 if key is not None and sent:
+                    window.pop(name, None)
                     window[name] = replace(key, successful=good, quarantined=len(sent) - good, last_lsn=lsn - 1)
                     new_keys.append(window[name])
         coming = [Group(first, tuple(events), model.shape, tuple(new_keys))] if events else []
