@@ -4,6 +4,7 @@ Everything that can be refused from the head alone is refused before the body is
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import trio
 
 from daemon.admission import Reservation
 from daemon.answers import JSON, Answer, Refused, Request
+from daemon.arriving import decode_arriving
 from daemon.body import codec_of
 from daemon.config import CELLS_MAX, INLINE_BYTES_MAX, ROWS_MAX
 from daemon.ingest import ActorClosing, ActorFailed, InboxFull, Ingest
@@ -22,7 +24,7 @@ from daemon.intake import Intake
 from daemon.rate_limit import RateLimited, RateLimits
 from daemon.sources import Sources
 from daemon.tokens import Token
-from segments.bulk import decode_bulk
+from segments.bulk import BulkDecoder
 from segments.datafile_print import print_schema
 from segments.decode import Decoded
 from segments.errors import SchemaChanged, UnknownSource
@@ -36,7 +38,8 @@ from segments.schema import Schema
 _WAITS = {"true": True, "True": True, "TRUE": True, "1": True, "false": False, "False": False, "0": False, "": False}
 _KEY_BYTES_MAX = 255
 _PROOF = re.compile(r"[A-Za-z0-9_-]{1,256}")
-DECODED_AT_ONCE = 2
+DECODED_AT_ONCE = os.cpu_count() or 2
+"""Parts of bodies, in threads. Bodies that can't be cut into parts take a thread each."""
 _CELL_BYTES = 8
 
 
@@ -57,7 +60,7 @@ class EventsApi:
         self._sources = sources
         self._intake = intake
         self._limits = limits
-        self._decoding = trio.Semaphore(DECODED_AT_ONCE)
+        self._decoding = trio.CapacityLimiter(DECODED_AT_ONCE)
 
     async def post(self, request: Request) -> Answer:
         """Take the body in, commit its rows, say how many. Raises Refused and what `daemon.routes` has in its table."""
@@ -70,14 +73,23 @@ class EventsApi:
         if actor is not None and actor.is_full:
             raise InboxFull
         with self._intake.budget.reserved() as reservation:
-            body = await self._intake.read_rows(request, reservation)
+            body, decoded = await self._take_in(request, call, reservation)
             key = None if call.key is None else await _key(request.token, call.key, body)
             request.size = len(body)
             if request.head.content_length is None:
                 self._limits.charge(call.name, len(body))
-            done = await self.store(call, body, key, reservation)
+            done = await self.store(call, body, key, reservation, decoded)
         request.rows, request.quarantined = done.counts.successful, done.counts.quarantined
         return _accepted(call, done)
+
+    async def _take_in(self, request: Request, call: Call, reservation: Reservation) -> tuple[bytes, Decoded | None]:
+        """The body, and its rows where they could be decoded while it came. Raises as `Intake.read_rows`, and Refused."""
+        actor = self._sources.peek(call.name)
+        is_large = (request.head.content_length or 0) > INLINE_BYTES_MAX
+        if actor is None or not is_large or call.is_document or b"content-encoding" in request.head.headers:
+            return await self._intake.read_rows(request, reservation), None
+        read = partial(self._intake.read_rows, request, reservation)
+        return await decode_arriving(read, self._decoder(actor.log.schema), self._decoding)
 
     def authorise(self, name: str, token: Token) -> None:
         """Raises Refused when the token may not append to the data source, or make it where it must be made."""
@@ -109,8 +121,10 @@ class EventsApi:
             request.fields += refusal.fields
             raise
 
-    async def store(self, call: Call, body: bytes, key: Key | None, reservation: Reservation) -> Committed:
-        """Commit the body's rows, if it has any. A large body is decoded in a thread.
+    async def store(
+        self, call: Call, body: bytes, key: Key | None, reservation: Reservation, decoded: Decoded | None = None
+    ) -> Committed:
+        """Commit the body's rows, if it has any. A large body is decoded in a thread, if it is not yet.
 
         Raises Refused and what `daemon.routes` has in its table.
         """
@@ -120,7 +134,7 @@ class EventsApi:
             events = parse(body)
         elif call.is_document:
             events = await trio.to_thread.run_sync(parse, body)
-        if (events is not None and not events) or body.isspace():
+        if (events is not None and not events) or (decoded is None and body.isspace()):
             return Committed.none()
         while True:
             try:
@@ -135,8 +149,8 @@ class EventsApi:
                 write = Write(events, key)
                 size = len(body) + _CELL_BYTES * len(events) * len(schema.columns)
             else:
-                async with self._decoding:
-                    decoded = await trio.to_thread.run_sync(self.decode, schema, body)
+                if decoded is None or decoded.good.schema != schema.arrow:
+                    decoded = await trio.to_thread.run_sync(self.decode, schema, body, limiter=self._decoding)
                 write = Write(decoded, key)
                 size = len(body) + decoded.good.nbytes
             reservation.hold(size)
@@ -159,8 +173,10 @@ class EventsApi:
 
     def decode(self, schema: Schema, body: bytes) -> Decoded:
         """In a thread: a large body's rows, as long as they are not too many. Raises Refused, BodyRejected."""
-        now = datetime.now(UTC).replace(tzinfo=None)
-        return decode_bulk(schema, body, now, check_rows=partial(_check_rows, schema=schema))
+        return self._decoder(schema).decode_whole(body)
+
+    def _decoder(self, schema: Schema) -> BulkDecoder:
+        return BulkDecoder(schema, datetime.now(UTC).replace(tzinfo=None), partial(_check_rows, schema=schema))
 
     async def _actor(self, name: str, events: Events | None, body: bytes) -> Ingest:
         running = self._sources.peek(name)

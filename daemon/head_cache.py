@@ -45,8 +45,8 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """A request that lies in a buffer with its whole body: the body's place, `end` being where the next one starts."""
+class Known:
+    """A request in a buffer whose head was seen before: the place of its body, of which not all need be there yet."""
 
     head: Head
     start: int
@@ -59,16 +59,16 @@ class RequestHeads:
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[Head, int]] = {}
 
-    def find(self, buffer: bytes, at: int) -> Whole | None:
-        """The request that starts at `at`, if its head is known and its body is there to the end."""
+    def find(self, buffer: bytes, at: int) -> Known | None:
+        """The request that starts at `at`, if its head is known."""
         end = buffer.find(_END, at)
         if end < 0:
             return None
         start = end + len(_END)
         known = self._known.get(buffer[at:start])
-        if known is None or len(buffer) < start + known[1]:
+        if known is None:
             return None
-        return Whole(known[0], start, start + known[1])
+        return Known(known[0], start, start + known[1])
 
     def remember(self, raw: bytes, head: Head) -> None:
         """Keep what h11 has made of the head `raw`, if it is of the plain kind."""

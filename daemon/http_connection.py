@@ -3,7 +3,7 @@
 h11 is a parser, not a policy: `head_policy` judges what it lets through.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from itertools import count
@@ -71,8 +71,8 @@ class Heads:
 class HttpConnection:
     """One client. Methods raise BadRequest, BodyTooLarge, and trio.BrokenResourceError when the client is gone.
 
-    A request whose head is known from before, and which has arrived whole, is taken from our own buffer; h11 sees the
-    bytes of every other one, and then of all that has arrived behind it.
+    A request whose head is known from before is taken from our own buffer, and the length of its body from the head; h11
+    sees the bytes of every other one, and then of all that has arrived behind it.
     """
 
     def __init__(self, stream: trio.abc.HalfCloseableStream, watched: Watched, heads: Heads) -> None:
@@ -82,7 +82,8 @@ class HttpConnection:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
         self._buffer = b""
         self._at = 0
-        self._body: bytes | None = None
+        self._body = b""
+        self._body_left = 0
         self._head: tuple[bytes, Head] | None = None
         self._head_method = False
         self._plain = False
@@ -113,13 +114,14 @@ class HttpConnection:
             self._watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
             self._buffer, self._at = bytes(await self._stream.receive_some(HEAD_READ_BYTES)), 0
             self._watched.deadline = NEVER
-        whole = self._heads.requests.find(self._buffer, self._at)
-        if whole is not None:
-            self._body = self._buffer[whole.start : whole.end]
-            self._at = whole.end
+        known = self._heads.requests.find(self._buffer, self._at)
+        if known is not None:
+            self._body = self._buffer[known.start : known.end]
+            self._body_left = known.end - known.start - len(self._body)
+            self._at = known.end - self._body_left
             self._plain = True
             self._head_method = False
-            return whole.head
+            return known.head
         unread, self._buffer, self._at = self._buffer[self._at :], b"", 0
         self._h11.receive_data(unread)
         return await self._next_head_by_h11(unread)
@@ -155,13 +157,13 @@ class HttpConnection:
             self._heads.requests.remember(*self._head)
             self._head = None
 
-    async def read_body(self, *, bytes_max: int, progress: Progress) -> bytes:
-        """The whole body, at most `bytes_max`. Says `100 Continue` first if the client waits for it."""
-        if self._plain and self._body is not None:
-            body, self._body = self._body, None
-            if len(body) > bytes_max:
-                raise BodyTooLarge(len(body))
-            return body
+    async def read_body(
+        self, *, bytes_max: int, progress: Progress, sink: Callable[[bytes], None] | None = None
+    ) -> bytes:
+        """The whole body, at most `bytes_max`; `sink` is given each piece as it comes. Says `100 Continue` first if the
+        client waits for it."""
+        if self._plain:
+            return await self._read_plain_body(bytes_max, progress, sink)
         if self._h11.they_are_waiting_for_100_continue:
             go_on = self._h11.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
             await self._send(go_on or b"")
@@ -181,6 +183,8 @@ class HttpConnection:
                 if size > bytes_max or arrived > bytes_max + FRAMING_BYTES_MAX:
                     raise BodyTooLarge(max(size, arrived))
                 progress.hold(size)
+                if sink is not None:
+                    sink(bytes(event.data))
                 events += 1
                 if events == 1:
                     taken = bytes(event.data)
@@ -196,9 +200,36 @@ class HttpConnection:
             else:
                 raise trio.BrokenResourceError("the client left in the middle of a body")
 
+    async def _read_plain_body(self, bytes_max: int, progress: Progress, sink: Callable[[bytes], None] | None) -> bytes:
+        """Never reads beyond the body: what follows belongs to the next request."""
+        pieces = [self._body]
+        size = len(self._body) + self._body_left
+        if size > bytes_max:
+            raise BodyTooLarge(size)
+        if sink is not None:
+            sink(self._body)
+        if self._body_left:
+            started = trio.current_time()
+            self._watched.idle = False
+            while self._body_left:
+                came = size - self._body_left
+                self._watched.wait_until(started + BODY_GRACE_S + came / BODY_BYTES_PER_S)
+                pieces.append(bytes(await self._stream.receive_some(min(self._body_left, BODY_READ_BYTES))))
+                if not pieces[-1]:
+                    raise BadRequest(400, "the connection was closed in the middle of the body")
+                self._body_left -= len(pieces[-1])
+                progress.hold(size - self._body_left)
+                if sink is not None:
+                    sink(pieces[-1])
+            self._watched.deadline = NEVER
+            self._watched.idle = True
+        return b"".join(pieces)
+
     async def drain(self, head: Head) -> None:
         """Read and forget the body of a refused request if it is short, so that the connection can be used again."""
         if self._plain:
+            if 0 < self._body_left <= DRAIN_BYTES_MAX:
+                await self.read_body(bytes_max=len(self._body) + self._body_left, progress=NO_PROGRESS)
             return
         length = head.content_length
         if length is None and b"transfer-encoding" not in head.headers:
@@ -238,7 +269,9 @@ class HttpConnection:
         await self._send(self._h11.send(h11.EndOfMessage()) or b"")
 
     def _begin_answer(self, fields: Fields) -> Fields:
-        is_read = self._plain or self._h11.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+        is_read = self._h11.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+        if self._plain:
+            is_read = not self._body_left
         self._answered = True
         if self.closing or not is_read:
             self._said_close = True

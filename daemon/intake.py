@@ -6,6 +6,7 @@ import trio
 
 from daemon.admission import Budget, Reservation
 from daemon.answers import Refused, Request
+from daemon.arriving import Sink
 from daemon.body import BrokenCoding, UnfoldsTooFar, codec_of, unfold
 from daemon.disk_space import DiskSpace
 from daemon.http_connection import BodyTooLarge
@@ -19,13 +20,14 @@ class Intake:
         self._space = space
         self._bytes_max = bytes_max
 
-    async def read_rows(self, request: Request, reservation: Reservation) -> bytes:
+    async def read_rows(self, request: Request, reservation: Reservation, sink: Sink | None = None) -> bytes:
         """As `read`, of what is to be stored. Also raises NoRoom, before the body is read."""
         self._space.check()
-        return await self.read(request, reservation)
+        return await self.read(request, reservation, sink)
 
-    async def read(self, request: Request, reservation: Reservation) -> bytes:
-        """The whole body, unfolded. What it takes in memory is held in `reservation`.
+    async def read(self, request: Request, reservation: Reservation, sink: Sink | None = None) -> bytes:
+        """The whole body, unfolded. What it takes in memory is held in `reservation`; `sink` is given each piece of a body
+        in no coding as it comes.
 
         Raises Refused, UnknownCoding, and OverBudget, all three before the body is read wherever that is possible.
         """
@@ -37,7 +39,7 @@ class Intake:
             # Held only as it comes: a slow sender must not keep room that it does not fill.
             self.budget.check_room(announced)
         try:
-            body = await request.connection.read_body(bytes_max=self._bytes_max, progress=reservation)
+            body = await request.connection.read_body(bytes_max=self._bytes_max, progress=reservation, sink=sink)
         except BodyTooLarge as error:
             raise self._too_large(error.seen) from None
         reservation.hold(len(body))

@@ -5,8 +5,9 @@ where it can't differ from `decode`: whatever it refuses, or might read otherwis
 meaning, whichever way it took; a property test compares the two.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -22,29 +23,25 @@ from segments.lines import (
     DEPTH_MAX,
     LINE_BYTES_MAX,
     SLICE_BYTES,
-    Events,
     array_elements,
     line_slices,
     parse_slice,
     parse_slices,
 )
 from segments.plain_columns import plain_texts
+from segments.plain_lines import are_plain
 from segments.schema import Path, Schema
 from segments.unknown_keys import Unknown, UnknownKeys, note
 
-PART_BYTES = 4 << 20
-_READ = pj.ReadOptions(block_size=LINE_BYTES_MAX)
+PART_BYTES = 1 << 20
+"""What one thread decodes at a time: small enough that the last part of a body is soon done."""
+# One block, in the calling thread: parts are what is done at once, and the reader's own threads would cost a copy.
+_READ = pj.ReadOptions(use_threads=False, block_size=2 * LINE_BYTES_MAX)
 _AS_THEY_ARE = frozenset({"Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Bool", "String"})
 _TEXTS = frozenset({"Date", "Date32", "DateTime", "DateTime64"})
-# What pyarrow takes and a strict parser may refuse: the escape of half a character.
-_HALVES = (b"\\ud", b"\\uD")
 # Below, an integer is the float that is made of it.
 _EXACT_IN_FLOATS = float(1 << 53)
 _MINUS_ZERO = pa.scalar(-(1 << 63), pa.int64())
-
-BRACKETS_MAX = 200
-"""Of one line that pyarrow is given."""
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[{\n"))
 
 
 class BulkSchema:
@@ -75,7 +72,7 @@ class BulkSchema:
     def decode(self, part: bytes) -> Decoded | None:
         """The rows of a part that holds whole lines; None when it must be read line by line."""
         lines = part.count(b"\n") + (not part.endswith(b"\n"))
-        if not self._is_plain(part, lines):
+        if not are_plain(part, lines):
             return None
         try:
             return self._read(part, lines)
@@ -102,43 +99,6 @@ class BulkSchema:
         batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema.arrow)
         return Decoded(batch, (), lines, unknown)
 
-    def _is_plain(self, part: bytes, lines: int) -> bool:
-        """One object a line, none too long, without what the two ways may read differently."""
-        # Between values only `}` stands before a line's end and `{` after it; so with as many rows as lines, each line is
-        # one object.
-        if part[:1] != b"{" or part.rstrip(b"\n")[-1:] != b"}" or part.count(b"}\n{") != lines - 1:
-            return False
-        # One byte is found ten times as fast as several.
-        if b"\\" in part and any(text in part for text in _HALVES):
-            return False
-        return _has_short_lines(part) and _is_shallow(part) and _is_utf8(part)
-
-
-def _is_utf8(part: bytes) -> bool:
-    """pyarrow does not look, and would store what no text is."""
-    if part.isascii():
-        return True
-    try:
-        part.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _has_short_lines(part: bytes) -> bool:
-    start = 0
-    while start + LINE_BYTES_MAX < len(part):
-        end = part.rfind(b"\n", start, start + LINE_BYTES_MAX + 1)
-        if end < 0:
-            return False
-        start = end + 1
-    return True
-
-
-def _is_shallow(part: bytes) -> bool:
-    """pyarrow recurses for each level, and 100,000 of them end the process; a line has no more levels than brackets."""
-    return max(map(len, part.translate(None, _NO_BRACKETS).split(b"\n"))) < BRACKETS_MAX
-
 
 def _depth(kind: pa.DataType) -> int:
     """How many levels a value of the type has."""
@@ -151,46 +111,67 @@ def _has_lists_of_null(kind: pa.DataType) -> bool:
     return (pa.types.is_list(kind) and pa.types.is_null(inner[0])) or any(map(_has_lists_of_null, inner))
 
 
-def decode_bulk(schema: Schema, body: bytes, now: datetime, *, check_rows: Callable[[int], None]) -> Decoded:
-    """Fit a whole body into the schema. `now` is naive UTC, for defaults; `check_rows` is told how many rows there are so
-    far, before they are decoded.
+class BulkDecoder:
+    """Fits a large body into a schema, part by part; parts may be decoded at once in several threads.
 
-    Raises BodyRejected, and what `check_rows` raises.
+    `now` is naive UTC, for defaults; `check_rows` is told how many rows there are so far, before they are decoded, and what
+    it raises passes through.
     """
-    body = body.removeprefix(BOM)
-    if array_elements(body) is None:
-        group = join_decoded(schema, list(_decode_lines(schema, body, now, check_rows)))
-        if group.good.num_rows or any(row.is_object for row in group.bad):
-            return group
-    # An array, or no line of the body is an object: then it may be one over several lines, or be refused.
-    return join_decoded(schema, [decode(schema, events, now) for events in _counted(parse_slices(body), check_rows)])
 
+    def __init__(self, schema: Schema, now: datetime, check_rows: Callable[[int], None]) -> None:
+        self.schema = schema
+        self._now = now
+        self._check_rows = check_rows
+        self._bulk = BulkSchema(schema)
+        self._rows = 0
+        self._counting = Lock()
 
-def _decode_lines(schema: Schema, body: bytes, now: datetime, check_rows: Callable[[int], None]) -> Iterator[Decoded]:
-    bulk = BulkSchema(schema)
-    rows = 0
-    for part in line_slices(body, PART_BYTES):
-        decoded = None
-        if bulk.is_readable:
-            check_rows(rows + part.count(b"}\n{") + 1)
-            decoded = bulk.decode(part)
-        if decoded is not None:
-            rows += decoded.count
-            yield decoded
-            continue
+    def decode_part(self, part: bytes) -> Decoded:
+        """The rows of whole lines; what is no object in them is a bad row."""
+        counted = 0
+        if self._bulk.is_readable:
+            counted = part.count(b"}\n{") + 1
+            self._count(counted)
+            decoded = self._bulk.decode(part)
+            if decoded is not None:
+                return decoded
+        pieces = []
         for piece in line_slices(part, SLICE_BYTES):
             events = parse_slice(piece)
-            rows += len(events)
-            check_rows(rows)
-            yield decode(schema, events, now)
+            self._count(max(0, len(events) - counted))
+            counted = max(0, counted - len(events))
+            pieces.append(decode(self.schema, events, self._now))
+        return join_decoded(self.schema, pieces)
+
+    def join(self, parts: Sequence[Decoded]) -> Decoded | None:
+        """The parts as one body; None when no line was an object, and the body may be one over several lines."""
+        group = join_decoded(self.schema, parts)
+        has_object = group.good.num_rows or any(row.is_object for row in group.bad)
+        return group if has_object else None
+
+    def decode_whole(self, body: bytes) -> Decoded:
+        """All of a body in one go, lines or not. Raises BodyRejected."""
+        body = body.removeprefix(BOM)
+        if array_elements(body) is None:
+            group = self.join([self.decode_part(part) for part in line_slices(body, PART_BYTES)])
+            if group is not None:
+                return group
+        self._rows = 0
+        parts = []
+        for events in parse_slices(body):
+            self._count(len(events))
+            parts.append(decode(self.schema, events, self._now))
+        return join_decoded(self.schema, parts)
+
+    def _count(self, rows: int) -> None:
+        with self._counting:
+            self._rows += rows
+            self._check_rows(self._rows)
 
 
-def _counted(parts: Iterator[Events], check_rows: Callable[[int], None]) -> Iterator[Events]:
-    rows = 0
-    for part in parts:
-        rows += len(part)
-        check_rows(rows)
-        yield part
+def decode_bulk(schema: Schema, body: bytes, now: datetime, *, check_rows: Callable[[int], None]) -> Decoded:
+    """Fit a whole body into the schema, as `BulkDecoder` does. Raises BodyRejected, and what `check_rows` raises."""
+    return BulkDecoder(schema, now, check_rows).decode_whole(body)
 
 
 def _is_readable(kind: ColumnType) -> bool:

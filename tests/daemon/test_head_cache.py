@@ -1,5 +1,7 @@
 """Known heads: what h11 would make of the bytes, and nothing else, ever."""
 
+from functools import partial
+
 import h11
 import trio
 import trio.testing
@@ -44,8 +46,8 @@ good = st.sampled_from(
 )  # fmt: skip
 
 
-async def understand(heads: Heads, pieces: list[bytes]) -> list[object]:
-    """What a connection makes of these bytes: requests with their bodies, and how it ended."""
+async def understand(heads: Heads, pieces: list[bytes], *, refuses: bool = False) -> list[object]:
+    """What a connection makes of these bytes: requests with their bodies, or without where each is refused, and how it ended."""
     client, server = trio.testing.memory_stream_pair()
     connection = HttpConnection(server, Watched(), heads)
     found: list[object] = []
@@ -61,7 +63,11 @@ async def understand(heads: Heads, pieces: list[bytes]) -> list[object]:
         try:
             while (head := await connection.next_head()) is not None:
                 connection.keep_head()
-                body = await connection.read_body(bytes_max=1000, progress=NO_PROGRESS)
+                body = b""
+                if refuses:
+                    await connection.drain(head)
+                else:
+                    body = await connection.read_body(bytes_max=1000, progress=NO_PROGRESS)
                 found.append((head.method, head.target, head.headers, body))
                 await connection.respond(200, JSON, b"{}")
         except BadRequest as error:
@@ -78,14 +84,15 @@ class NothingKnown(RequestHeads):
         pass
 
 
-@given(st.lists(st.one_of(good, good, requests()), min_size=1, max_size=5), st.integers(0, 200))
-def test_a_connection_understands_the_same_with_and_without_known_heads(stream, cut):
+@given(st.lists(st.one_of(good, good, requests()), min_size=1, max_size=5), st.integers(0, 200), st.booleans())
+def test_a_connection_understands_the_same_with_and_without_known_heads(stream, cut, refuses):
     """Whatever the cuts between packets, and however often the heads were seen before."""
     data = b"".join(stream)
     warm = Heads()
-    expected = trio.run(understand, Heads(requests=NothingKnown()), [data])
+    expected = trio.run(partial(understand, refuses=refuses), Heads(requests=NothingKnown()), [data])
     for pieces in ([data], stream, [data], [data[:cut], data[cut:]], [data]):
-        assert trio.run(understand, warm, [piece for piece in pieces if piece]) == expected
+        found = trio.run(partial(understand, refuses=refuses), warm, [piece for piece in pieces if piece])
+        assert found == expected
 
 
 @given(st.sampled_from([200, 202, 400, 403, 503]), st.integers(0, 10_000), st.booleans())

@@ -1,0 +1,77 @@
+"""Rows decoded while their body arrives are those of the whole body, wherever it was cut."""
+
+from datetime import datetime
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon import arriving
+from daemon.answers import Refused
+from daemon.arriving import decode_arriving
+from segments.bulk import BulkDecoder
+from segments.datafile import parse_datafile
+from segments.errors import BodyRejected
+
+NOW = datetime(2026, 11, 23, 12)
+SCHEMA = parse_datafile("SCHEMA > n Int64, f Nullable(Float64)\n").schema
+lines = st.sampled_from(
+    [b'{"n":1}', b'{"n":2,"f":0.5}', b'{"n":"x"}', b"junk", b"", b" ", b"{", b'"n":3}', b"[", b"]", b'{"n":4},', b"\xef\xbb\xbf", b'{"n":1,"k":2}']
+)  # fmt: skip
+
+
+def arrive(body: bytes, size: int, check_rows=lambda _: None):
+    """What decoding in pieces of so many bytes gives."""
+
+    async def read(sink) -> bytes:
+        for start in range(0, len(body), size):
+            sink(body[start : start + size])
+            await trio.lowlevel.checkpoint()
+        return body
+
+    async def run():
+        return await decode_arriving(read, BulkDecoder(SCHEMA, NOW, check_rows), trio.CapacityLimiter(2))
+
+    return trio.run(run)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_parts():
+    before, arriving.PART_BYTES = arriving.PART_BYTES, 20
+    yield
+    arriving.PART_BYTES = before
+
+
+@given(st.lists(lines, max_size=12).map(b"\n".join), st.integers(1, 40))
+def test_pieces_are_the_whole(body, size):
+    read, decoded = arrive(body, size)
+    assert read == body
+    try:
+        whole = BulkDecoder(SCHEMA, NOW, lambda _: None).decode_whole(body)
+    except BodyRejected:
+        assert decoded is None
+        return
+    if decoded is not None:
+        assert decoded.good.equals(whole.good)
+        assert decoded.bad == whole.bad
+        assert decoded.unknown == whole.unknown
+    else:
+        assert body.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] == b"[" or not any(
+            line.startswith(b'{"n":') and line.endswith(b"}") for line in body.split(b"\n")
+        )
+
+
+def test_what_reading_or_decoding_refuses_comes_out_as_it_is():
+    def too_many(rows: int) -> None:
+        if rows > 100:
+            raise Refused(413, "too many")
+
+    with pytest.raises(Refused, match="too many"):
+        arrive(b'{"n":1}\n' * 1000, 64, too_many)
+
+    async def leave(_sink) -> bytes:
+        raise trio.BrokenResourceError
+
+    with pytest.raises(trio.BrokenResourceError):
+        trio.run(decode_arriving, leave, BulkDecoder(SCHEMA, NOW, too_many), trio.CapacityLimiter(2))
