@@ -1,6 +1,7 @@
 """Read a source's WAL files, telling a torn tail from corruption. Never changes a file.
 
-The rules: a later epoch voids the LSNs of earlier ones from its first LSN on. Each frame says how far the
+The rules: a later epoch voids the LSNs of earlier ones from its first LSN on; of one epoch, the next file begins where the
+rows of the one before end. Each frame says how far the
 log was durable when it was written. A bad frame that something vouches for is corruption; any other is a torn tail, and
 what follows it in its file was never acknowledged either.
 """
@@ -117,6 +118,9 @@ def assemble(files: list[WalFile], published: Lsn, *, through: Lsn = LAST) -> Lo
                 if file.header is None or file.bad_lsn > published:
                     damage.append(_lost(file, file.bad, void, vouched))
                 frames += file.later
+        elif file.bad is not None and any(other.name == WalName(file.name.epoch, file.bad_lsn) for other in files):
+            # The next file begins where its rows end: all of them are there. What is bad is a mark, which nobody syncs.
+            torn.append((file.path, file.bad))
         end = min(void, Lsn(through + 1))
         frames = [f for f in frames if f.count and f.last_lsn > published and f.first_lsn < end]
         live.append(replace(file, frames=tuple(frames)))
@@ -131,8 +135,8 @@ def assemble(files: list[WalFile], published: Lsn, *, through: Lsn = LAST) -> Lo
 
 
 def _void_from(file: WalFile, files: list[WalFile]) -> Lsn:
-    """From this LSN on, what the file holds is void: a later life of the writer starts there."""
-    return min((other.name.first_lsn for other in files if other.name.epoch > file.name.epoch), default=LAST)
+    """From this LSN on, what the file holds is void: a later life of the writer starts there, or this one's next file."""
+    return min((other.name.first_lsn for other in files if other.name > file.name), default=LAST)
 
 
 def _vouched(files: list[WalFile], void_from: dict[WalName, Lsn], published: Lsn) -> Lsn:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from segments.batches import row_batches
 from segments.filenames import Lsn, WalName
 from segments.frame import BadBytes, FileHeader, encode_frame, encode_header
+from segments.recovery import recover
 from segments.wal_reader import Log, assemble, open_files, read_file
 from tests.stored import NOW, SCHEMA, Stored, body, commit
 
@@ -100,6 +101,24 @@ def test_a_later_epoch_voids_what_an_earlier_one_holds_from_there_on(tmp_path):
 
     assert stored.ids() == [1, 2, 30, 40]
     assert stored.open().appended_lsn == 4
+
+
+def test_a_mark_that_was_never_synced_may_be_lost_from_a_file_that_another_follows(tmp_path):
+    """A power cut, or a failed sync of somebody else's, may leave zeros where the last mark of a sealed file was."""
+    stored = Stored(tmp_path).create()
+    log = stored.open()
+    commit(log, body(1, 2))
+    log.mark()
+    log.seal()
+    commit(log, body(3))
+    first = min(stored.source.wal.iterdir())
+    first.write_bytes(first.read_bytes()[:-512] + bytes(512))
+
+    recovered = recover(stored.disk, stored.source, now=NOW)
+    assert not recovered.log.damage
+    assert [path for path, _ in recovered.torn] == [first]
+    commit(recovered.log, body(4))
+    assert stored.ids() == [1, 2, 3, 4]
 
 
 def test_a_missing_wal_file_is_corruption(tmp_path):
