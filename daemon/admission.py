@@ -6,6 +6,7 @@ more than a small request does.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 import trio
 
@@ -39,14 +40,9 @@ class Budget:
     def give_back(self, count: int) -> None:
         self._free += count
 
-    @contextmanager
-    def reserved(self) -> "Iterator[Reservation]":
-        """An empty reservation for one request, given back at the end."""
-        reservation = Reservation(self)
-        try:
-            yield reservation
-        finally:
-            reservation.shrink(0)
+    def reserved(self) -> "Reservation":
+        """An empty reservation for one request, to be entered, and given back at the end."""
+        return Reservation(self)
 
 
 class Reservation:
@@ -55,6 +51,12 @@ class Reservation:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._held = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shrink(0)
 
     def hold(self, count: int) -> None:
         """Hold at least `count` bytes from now on. Raises OverBudget."""

@@ -7,9 +7,9 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from time import time
 
 import trio
@@ -28,7 +28,7 @@ from segments.bulk import BulkDecoder
 from segments.datafile_print import print_schema
 from segments.decode import Decoded
 from segments.errors import SchemaChanged, UnknownSource
-from segments.filenames import name_problem
+from segments.filenames import SOURCE_ID, name_problem
 from segments.group import Committed, Write
 from segments.infer import infer
 from segments.keys import Key
@@ -37,6 +37,7 @@ from segments.schema import Schema
 
 _WAITS = {"true": True, "True": True, "TRUE": True, "1": True, "false": False, "False": False, "0": False, "": False}
 _KEY_BYTES_MAX = 255
+CALLS_CACHED = 4096
 _PROOF = re.compile(r"[A-Za-z0-9_-]{1,256}")
 DECODED_AT_ONCE = os.cpu_count() or 2
 """Parts of bodies, in threads. Bodies that can't be cut into parts take a thread each."""
@@ -64,7 +65,9 @@ class EventsApi:
 
     async def post(self, request: Request) -> Answer:
         """Take the body in, commit its rows, say how many. Raises Refused and what `daemon.routes` has in its table."""
-        name = await self._sources.resolve(request.query.get("name", ""))
+        name = request.query.get("name", "")
+        if SOURCE_ID.fullmatch(name):
+            name = await self._sources.resolve(name)
         call = _check(request, name)
         request.source = call.name
         self.authorise(call.name, request.token)
@@ -98,7 +101,7 @@ class EventsApi:
                 403,
                 f"this token has no scope to append to '{name}'; it needs DATASOURCES:APPEND:{name} or DATASOURCES:CREATE",
             )
-        if self._sources.exists(name):
+        if self._sources.peek(name) is not None or self._sources.exists(name):
             return
         if not self._sources.auto_create:
             raise Refused(
@@ -203,30 +206,39 @@ class EventsApi:
 
 
 def _check(request: Request, name: str) -> Call:
+    query, headers = request.query, request.head.headers
+    call = _checked(name, query.get("wait", ""), query.get("format", ""))
+    codec_of(headers.get(b"content-encoding"))
+    key = headers.get(b"idempotency-key")
+    if key is not None:
+        if not 0 < len(key) <= _KEY_BYTES_MAX:
+            raise Refused(400, f"an Idempotency-Key has 1 to {_KEY_BYTES_MAX} characters")
+        call = replace(call, key=key.decode("latin-1"))
+    proof = query.get("x-vercel-verify")
+    if proof is not None:
+        if not _PROOF.fullmatch(proof):
+            raise Refused(400, "x-vercel-verify has 1 to 256 characters: letters, digits, '-' and '_'")
+        request.fields += ((b"x-vercel-verify", proof.encode()),)
+    return call
+
+
+@lru_cache(maxsize=CALLS_CACHED)
+def _checked(name: str, wait_text: str, text_format: str) -> Call:
+    """What parameters ask for that come again and again."""
     problem = name_problem(name)
     if problem is not None:
         shown = f" '{name[:40]}'" if name else ""
         raise Refused(400, f"the data source's name{shown} {problem}; send it as ?name=NAME")
-    wait = _WAITS.get(request.query.get("wait", ""))
+    wait = _WAITS.get(wait_text)
     if wait is None:
         raise Refused(400, "wait must be true or false")
-    key = request.head.headers.get(b"idempotency-key")
-    if key is not None and not 0 < len(key) <= _KEY_BYTES_MAX:
-        raise Refused(400, f"an Idempotency-Key has 1 to {_KEY_BYTES_MAX} characters")
-    codec_of(request.head.headers.get(b"content-encoding"))
-    text_format = request.query.get("format", "") or "ndjson"
-    if text_format not in ("ndjson", "json"):
+    if text_format not in ("", "ndjson", "json"):
         raise Refused(
             400,
             f"format '{text_format[:40]}' is not taken; send ndjson (the default) or json, or files of csv and parquet to "
             "POST /v0/datasources?mode=append&format=FORMAT&name=NAME",
         )
-    proof = request.query.get("x-vercel-verify")
-    if proof is not None:
-        if not _PROOF.fullmatch(proof):
-            raise Refused(400, "x-vercel-verify has 1 to 256 characters: letters, digits, '-' and '_'")
-        request.fields += ((b"x-vercel-verify", proof.encode()),)
-    return Call(name, wait, text_format == "json", None if key is None else key.decode("latin-1"))
+    return Call(name, wait, text_format == "json", None)
 
 
 async def _key(token: Token, key: str, body: bytes) -> Key:

@@ -5,7 +5,6 @@ h11 is a parser, not a policy: `head_policy` judges what it lets through.
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from itertools import count
 from typing import Protocol
 
@@ -23,6 +22,7 @@ from daemon.config import (
 )
 from daemon.head_cache import NO_CONTENT, Fields, Head, RequestHeads, ResponseHeads, response
 from daemon.head_policy import BadRequest, judge
+from daemon.transport import Transport
 
 HEAD_READ_BYTES = 32 * 1024
 """What anyone may make us hold without a token, so it is small."""
@@ -76,7 +76,7 @@ class HttpConnection:
     """
 
     def __init__(self, stream: trio.abc.HalfCloseableStream, watched: Watched, heads: Heads) -> None:
-        self._stream = stream
+        self._transport = Transport(stream)
         self._watched = watched
         self._heads = heads
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
@@ -112,7 +112,7 @@ class HttpConnection:
             if self.closing:
                 return None
             self._watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
-            self._buffer, self._at = bytes(await self._stream.receive_some(HEAD_READ_BYTES)), 0
+            self._buffer, self._at = await self._transport.receive_next(HEAD_READ_BYTES), 0
             self._watched.deadline = NEVER
         known = self._heads.requests.find(self._buffer, self._at)
         if known is not None:
@@ -136,7 +136,7 @@ class HttpConnection:
                 if watched.idle:
                     watched.idle = False
                     watched.wait_until(trio.current_time() + HEAD_TIMEOUT_S)
-                pieces.append(bytes(await self._stream.receive_some(HEAD_READ_BYTES)))
+                pieces.append(await self._transport.receive_next(HEAD_READ_BYTES))
                 self._h11.receive_data(pieces[-1])
                 continue
             watched.deadline = NEVER
@@ -175,7 +175,7 @@ class HttpConnection:
             event = self._next_event()
             if event is h11.NEED_DATA:
                 self._watched.wait_until(started + BODY_GRACE_S + len(taken) / BODY_BYTES_PER_S)
-                data = bytes(await self._stream.receive_some(BODY_READ_BYTES))
+                data = await self._transport.receive_more(BODY_READ_BYTES)
                 arrived += len(data)
                 self._h11.receive_data(data)
             elif isinstance(event, h11.Data):
@@ -214,7 +214,7 @@ class HttpConnection:
             while self._body_left:
                 came = size - self._body_left
                 self._watched.wait_until(started + BODY_GRACE_S + came / BODY_BYTES_PER_S)
-                pieces.append(bytes(await self._stream.receive_some(min(self._body_left, BODY_READ_BYTES))))
+                pieces.append(await self._transport.receive_more(min(self._body_left, BODY_READ_BYTES)))
                 if not pieces[-1]:
                     raise BadRequest(400, "the connection was closed in the middle of the body")
                 self._body_left -= len(pieces[-1])
@@ -269,9 +269,10 @@ class HttpConnection:
         await self._send(self._h11.send(h11.EndOfMessage()) or b"")
 
     def _begin_answer(self, fields: Fields) -> Fields:
-        is_read = self._h11.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
         if self._plain:
             is_read = not self._body_left
+        else:
+            is_read = self._h11.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
         self._answered = True
         if self.closing or not is_read:
             self._said_close = True
@@ -282,9 +283,9 @@ class HttpConnection:
         """Close so that the last answer arrives: half-close, then read what was still on its way, within bounds."""
         with trio.move_on_after(LINGER_S):
             try:
-                await self._stream.send_eof()
+                await self._transport.send_eof()
                 seen = 0
-                while seen < LINGER_BYTES_MAX and (data := await self._stream.receive_some(HEAD_READ_BYTES)):
+                while seen < LINGER_BYTES_MAX and (data := await self._transport.receive_more(HEAD_READ_BYTES)):
                     seen += len(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
@@ -292,8 +293,7 @@ class HttpConnection:
     @property
     def is_local(self) -> bool:
         """Whether the client is on this machine."""
-        stream = self._stream
-        return isinstance(stream, trio.SocketStream) and ip_address(stream.socket.getpeername()[0]).is_loopback
+        return self._transport.is_local
 
     @property
     def can_answer(self) -> bool:
@@ -304,7 +304,7 @@ class HttpConnection:
 
     async def _send(self, data: bytes) -> None:
         self._watched.wait_until(trio.current_time() + SEND_TIMEOUT_S)
-        await self._stream.send_all(data)
+        await self._transport.send_all(data)
         self._watched.deadline = NEVER
 
     def _next_event(self) -> object:

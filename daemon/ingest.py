@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from daemon.config import GROUP_BYTES_MAX, INBOX_BYTES_MAX, TICKET_BYTES
+from daemon.writer_threads import WriterThreads
 from segments.errors import StorageError, WriteFailed
 from segments.filenames import Lsn
 from segments.group import Committed, Write
@@ -86,8 +87,9 @@ class _Errand:
 class Ingest:
     """The actor of one source. `submit` from any task; `run` in exactly one."""
 
-    def __init__(self, log: SourceLog, *, sync_interval_s: float, idle_after_s: float) -> None:
+    def __init__(self, log: SourceLog, threads: WriterThreads, *, sync_interval_s: float, idle_after_s: float) -> None:
         self.log = log
+        self._threads = threads
         self._sync_interval_s = sync_interval_s
         self._idle_after_s = idle_after_s
         self._waiting: deque[_Group] = deque()
@@ -199,9 +201,8 @@ class Ingest:
         mark_due = not group.tickets and self._mark_at is not None and now >= self._mark_at
         mark = mark_due and (durably or self.log.is_synced)
         work = partial(self._work, group, durably=durably, mark=mark, errand=errand)
-        # The one place where a commit is shielded: cut here, rows would be on disk that nobody was told about.
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(work)
+        # The one place where a commit can't be cancelled: cut here, rows would be on disk that nobody was told about.
+        await self._threads.run(work)
         self._flying = None
         self._queued_bytes -= group.size_bytes
         if group.tickets or errand is not None or (mark_due and not mark):

@@ -12,6 +12,7 @@ import trio
 
 from daemon.config import SOURCE_IDLE_S, Config
 from daemon.ingest import ActorClosing, Ingest
+from daemon.writer_threads import WriterThreads
 from segments.disk import Disk
 from segments.errors import Corruption, SchemaError, UnknownSource
 from segments.filenames import SOURCE_ID, DataDir, SourceDir, name_problem
@@ -35,6 +36,7 @@ class Sources:
         self._data = data
         self._config = config
         self._nursery = nursery
+        self._threads = WriterThreads()
         self._names = {name.lower(): name for name in disk.listdir(data.sources) if name_problem(name) is None}
         self._ids: dict[str, str] = {}
         self._open: dict[str, Ingest] = {}
@@ -214,7 +216,9 @@ class Sources:
             _log.warning("stepped over a torn tail", source=name, file=path.name, offset=bad.offset, reason=bad.reason)
         for corruption in recovered.log.damage:
             _log.error("data source is damaged and takes no writes", source=name, reason=str(corruption))
-        actor = Ingest(recovered.log, sync_interval_s=self._config.sync_interval_s, idle_after_s=SOURCE_IDLE_S)
+        actor = Ingest(
+            recovered.log, self._threads, sync_interval_s=self._config.sync_interval_s, idle_after_s=SOURCE_IDLE_S
+        )
         if self._closed:
             actor.close()
         self._open[name] = actor

@@ -7,7 +7,6 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon import arriving
 from daemon.answers import Refused
 from daemon.arriving import decode_arriving
 from segments.bulk import BulkDecoder
@@ -38,9 +37,9 @@ def arrive(body: bytes, size: int, check_rows=lambda _: None):
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_parts():
-    before, arriving.PART_BYTES = arriving.PART_BYTES, 20
-    yield
-    arriving.PART_BYTES = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("daemon.arriving.PART_BYTES", 20)
+        yield
 
 
 @given(st.lists(lines, max_size=12).map(b"\n".join), st.integers(1, 40))

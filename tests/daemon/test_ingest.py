@@ -6,6 +6,7 @@ import trio.testing
 
 from daemon import ingest
 from daemon.ingest import ActorClosing, ActorFailed, Ingest
+from daemon.writer_threads import WriterThreads
 from segments.decode import Counts
 from segments.filenames import WalName
 from segments.group import Committed, Write
@@ -27,7 +28,7 @@ def write(*ids: int) -> Write:
 async def test_what_collects_while_a_group_is_written_is_the_next_group(stored):
     """One sync answers all of it."""
     disk = stored.disk = FaultyDisk()
-    actor = Ingest(stored.open(), sync_interval_s=60, idle_after_s=600)
+    actor = Ingest(stored.open(), WriterThreads(), sync_interval_s=60, idle_after_s=600)
     outcomes: list[object] = []
 
     async def submit(number: int) -> None:
@@ -49,7 +50,7 @@ async def test_what_collects_while_a_group_is_written_is_the_next_group(stored):
 
 
 async def test_sealing_twice_at_once_seals_once_and_the_actor_lives_on(stored):
-    actor = Ingest(stored.open(), sync_interval_s=60, idle_after_s=600)
+    actor = Ingest(stored.open(), WriterThreads(), sync_interval_s=60, idle_after_s=600)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(actor.run)
         await actor.submit(write(1), size_bytes=10, durably=True)
@@ -63,7 +64,7 @@ async def test_sealing_twice_at_once_seals_once_and_the_actor_lives_on(stored):
 
 
 async def test_closing_commits_what_is_queued_and_refuses_what_comes_later(stored):
-    actor = Ingest(stored.open(), sync_interval_s=60, idle_after_s=600)
+    actor = Ingest(stored.open(), WriterThreads(), sync_interval_s=60, idle_after_s=600)
     outcomes: list[object] = []
 
     async def submit(number: int) -> None:
@@ -85,7 +86,7 @@ async def test_closing_commits_what_is_queued_and_refuses_what_comes_later(store
 
 
 async def test_rows_without_a_waiting_sender_are_synced_by_themselves(stored):
-    actor = Ingest(stored.open(), sync_interval_s=0.01, idle_after_s=600)
+    actor = Ingest(stored.open(), WriterThreads(), sync_interval_s=0.01, idle_after_s=600)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(actor.run)
         await actor.submit(write(1), size_bytes=10, durably=False)
@@ -96,7 +97,7 @@ async def test_rows_without_a_waiting_sender_are_synced_by_themselves(stored):
 
 
 async def test_an_idle_actor_goes_only_when_all_its_rows_are_in_segments(stored):
-    actor = Ingest(stored.open(), sync_interval_s=0.01, idle_after_s=0.01)
+    actor = Ingest(stored.open(), WriterThreads(), sync_interval_s=0.01, idle_after_s=0.01)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(actor.run)
@@ -113,7 +114,7 @@ async def test_an_idle_actor_goes_only_when_all_its_rows_are_in_segments(stored)
 async def test_a_failing_disk_fails_the_group_and_not_the_actor(stored):
     log = stored.open()
     log._disk = FaultyDisk(1)
-    actor = Ingest(log, sync_interval_s=60, idle_after_s=600)
+    actor = Ingest(log, WriterThreads(), sync_interval_s=60, idle_after_s=600)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(actor.run)
         refused = await actor.submit(write(1), size_bytes=10, durably=True)
@@ -130,7 +131,7 @@ async def test_requests_that_are_large_in_memory_are_not_written_as_one_piece(st
     monkeypatch.setattr(ingest, "GROUP_BYTES_MAX", 10_000)
     monkeypatch.setattr(ingest, "INBOX_BYTES_MAX", 30_000)
     disk = stored.disk = FaultyDisk()
-    actor = Ingest(stored.open(), sync_interval_s=60, idle_after_s=600)
+    actor = Ingest(stored.open(), WriterThreads(), sync_interval_s=60, idle_after_s=600)
     outcomes: list[object] = []
 
     async def submit(number: int) -> None:
@@ -157,7 +158,7 @@ async def test_requests_that_are_large_in_memory_are_not_written_as_one_piece(st
 async def test_a_mark_waits_for_a_late_sync_and_comes(stored, monkeypatch):
     """Also when rows are synced less often than marks are written."""
     monkeypatch.setattr(ingest, "MARK_AFTER_S", 0.001)
-    actor = Ingest(stored.open(), sync_interval_s=0.05, idle_after_s=600)
+    actor = Ingest(stored.open(), WriterThreads(), sync_interval_s=0.05, idle_after_s=600)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(actor.run)
         await actor.submit(write(1), size_bytes=10, durably=False)
@@ -175,7 +176,7 @@ async def test_a_mark_waits_for_a_late_sync_and_comes(stored, monkeypatch):
 
 async def test_an_actor_that_breaks_says_that_nothing_is_known_and_leaves_no_file_open(stored, monkeypatch):
     log = stored.open()
-    actor = Ingest(log, sync_interval_s=60, idle_after_s=600)
+    actor = Ingest(log, WriterThreads(), sync_interval_s=60, idle_after_s=600)
     outcomes: list[object] = []
 
     async def submit() -> None:
