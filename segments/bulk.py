@@ -160,9 +160,11 @@ def decode_bulk(schema: Schema, body: bytes, now: datetime, *, check_rows: Calla
     body = body.removeprefix(BOM)
     if array_elements(body) is None:
         group = join_decoded(schema, list(_decode_lines(schema, body, now, check_rows)))
-        if group.good.num_rows or any(row.is_object for row in group.bad):
+        starts_with_object = not group.bad or group.bad[0].index > 0 or group.bad[0].is_object
+        has_object = group.good.num_rows or any(row.is_object for row in group.bad)
+        if starts_with_object or (has_object and len(body) > SLICE_BYTES):
             return group
-    # An array, or no line of the body is an object: then it may be one over several lines, or be refused.
+    # An array; or the first line is no object: then the body may be one over several lines, or be refused.
     return join_decoded(schema, [decode(schema, events, now) for events in _counted(parse_slices(body), check_rows)])
 
 
