@@ -42,12 +42,14 @@ _CELL_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a request with rows asks for, checked. `is_document`: the body is one JSON document."""
+    """What a request with rows asks for, checked. `is_document`: the body is one JSON document. `may_make`: the data
+    source is made where there is none, or none any more by the time that the body is there."""
 
     name: str
     wait: bool
     is_document: bool
-    key: str | None
+    may_make: bool
+    key: str | None = None
 
 
 class EventsApi:
@@ -62,7 +64,7 @@ class EventsApi:
     async def post(self, request: Request) -> Answer:
         """Take the body in, commit its rows, say how many. Raises Refused and what `daemon.routes` has in its table."""
         name = await self._sources.resolve(request.query.get("name", ""))
-        call = _check(request, name)
+        call = _check(request, name, auto_create=self._sources.auto_create)
         request.source = call.name
         self.authorise(call.name, request.token)
         self.charge(request, call.name, request.head.content_length or 0)
@@ -124,7 +126,7 @@ class EventsApi:
             return Committed.none()
         while True:
             try:
-                actor = await self._actor(call.name, events, body)
+                actor = await self._actor(call, events, body)
             except UnknownSource:
                 if self._sources.exists(call.name):
                     raise
@@ -162,12 +164,14 @@ class EventsApi:
         now = datetime.now(UTC).replace(tzinfo=None)
         return decode_bulk(schema, body, now, check_rows=partial(_check_rows, schema=schema))
 
-    async def _actor(self, name: str, events: Events | None, body: bytes) -> Ingest:
-        running = self._sources.peek(name)
+    async def _actor(self, call: Call, events: Events | None, body: bytes) -> Ingest:
+        running = self._sources.peek(call.name)
         if running is not None:
             return running
-        if self._sources.exists(name):
-            return await self._sources.get(name)
+        if self._sources.exists(call.name):
+            return await self._sources.get(call.name)
+        if not call.may_make:
+            raise Refused(404, f"data source '{call.name}' was taken away meanwhile; nothing was stored")
 
         def infer_schema() -> Schema:
             rows = 0
@@ -183,10 +187,10 @@ class EventsApi:
             _check_rows(rows, schema)
             return schema
 
-        return await self._sources.create(name, print_schema(await trio.to_thread.run_sync(infer_schema)))
+        return await self._sources.create(call.name, print_schema(await trio.to_thread.run_sync(infer_schema)))
 
 
-def _check(request: Request, name: str) -> Call:
+def _check(request: Request, name: str, *, auto_create: bool) -> Call:
     problem = name_problem(name)
     if problem is not None:
         shown = f" '{name[:40]}'" if name else ""
@@ -210,7 +214,8 @@ def _check(request: Request, name: str) -> Call:
         if not _PROOF.fullmatch(proof):
             raise Refused(400, "x-vercel-verify has 1 to 256 characters: letters, digits, '-' and '_'")
         request.fields += ((b"x-vercel-verify", proof.encode()),)
-    return Call(name, wait, text_format == "json", None if key is None else key.decode("latin-1"))
+    may_make = auto_create and request.token.may_create
+    return Call(name, wait, text_format == "json", may_make, None if key is None else key.decode("latin-1"))
 
 
 async def _key(token: Token, key: str, body: bytes) -> Key:

@@ -16,6 +16,7 @@ from daemon.admission import NEVER, Watched
 from daemon.config import (
     BODY_BYTES_PER_S,
     BODY_GRACE_S,
+    BODY_STALL_S,
     HEAD_BYTES_MAX,
     HEAD_TIMEOUT_S,
     IDLE_TIMEOUT_S,
@@ -167,14 +168,16 @@ class HttpConnection:
             await self._send(go_on or b"")
         taken: bytes | bytearray = b""
         events = arrived = 0
-        started = trio.current_time()
+        deadline = trio.current_time() + BODY_GRACE_S
         self._watched.idle = False
         while True:
             event = self._next_event()
             if event is h11.NEED_DATA:
-                self._watched.wait_until(started + BODY_GRACE_S + len(taken) / BODY_BYTES_PER_S)
+                deadline = min(deadline, trio.current_time() + BODY_STALL_S)
+                self._watched.wait_until(deadline)
                 data = bytes(await self._stream.receive_some(BODY_READ_BYTES))
                 arrived += len(data)
+                deadline += len(data) / BODY_BYTES_PER_S
                 self._h11.receive_data(data)
             elif isinstance(event, h11.Data):
                 size = len(taken) + len(event.data)

@@ -132,7 +132,8 @@ class ImportsApi:
         self._events.charge(request, name, len(work.rows))
         if mode == "replace":
             return await self._replace(name, rows)
-        return await self._events.store(Call(name, wait=True, is_document=False, key=None), rows, None, reservation)
+        call = Call(name, wait=True, is_document=False, may_make=mode == "create" and request.token.may_create)
+        return await self._events.store(call, rows, None, reservation)
 
     async def _replace(self, name: str, rows: bytes) -> Committed:
         while True:
