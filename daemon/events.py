@@ -5,7 +5,7 @@ Everything that can be refused from the head alone is refused before the body is
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -24,7 +24,7 @@ from daemon.sources import Sources
 from daemon.tokens import Token
 from segments.bulk import decode_bulk
 from segments.datafile_print import print_schema
-from segments.decode import Decoded
+from segments.decode import Decoded, decode
 from segments.errors import SchemaChanged, UnknownSource
 from segments.filenames import name_problem
 from segments.group import Committed, Write
@@ -120,8 +120,6 @@ class EventsApi:
         events: Events | None = None
         if len(body) <= INLINE_BYTES_MAX:
             events = parse(body)
-        elif call.is_document:
-            events = await trio.to_thread.run_sync(parse, body)
         if (events is not None and not events) or body.isspace():
             return Committed.none()
         while True:
@@ -137,8 +135,7 @@ class EventsApi:
                 write = Write(events, key)
                 size = len(body) + _CELL_BYTES * len(events) * len(schema.columns)
             else:
-                async with self._decoding:
-                    decoded = await trio.to_thread.run_sync(self.decode, schema, body)
+                decoded = await self.decode(schema, body, is_document=call.is_document)
                 write = Write(decoded, key)
                 size = len(body) + decoded.good.nbytes
             reservation.hold(size)
@@ -159,10 +156,20 @@ class EventsApi:
             if not isinstance(outcome, SchemaChanged):
                 raise outcome
 
-    def decode(self, schema: Schema, body: bytes) -> Decoded:
-        """In a thread: a large body's rows, as long as they are not too many. Raises Refused, BodyRejected."""
+    async def decode(self, schema: Schema, body: bytes, *, is_document: bool = False) -> Decoded:
+        """A large body's rows, as long as they are not too many. Raises Refused, BodyRejected."""
         now = datetime.now(UTC).replace(tzinfo=None)
-        return decode_bulk(schema, body, now, check_rows=partial(_check_rows, schema=schema))
+
+        def decoded() -> Decoded:
+            if not is_document:
+                return decode_bulk(schema, body, now, check_rows=partial(_check_rows, schema=schema))
+            events = parse_document(body)
+            _check_rows(len(events), schema)
+            return decode(schema, events, now)
+
+        # Documents are slow, and lines must not wait for them.
+        async with self._intake.unpacking if is_document else self._decoding:
+            return await trio.to_thread.run_sync(decoded)
 
     async def _actor(self, call: Call, events: Events | None, body: bytes) -> Ingest:
         running = self._sources.peek(call.name)
@@ -173,12 +180,17 @@ class EventsApi:
         if not call.may_make:
             raise Refused(404, f"data source '{call.name}' was taken away meanwhile; nothing was stored")
 
+        def parts() -> Iterable[Events]:
+            if events is not None:
+                return [events]
+            return [parse_document(body)] if call.is_document else parse_slices(body)
+
         def infer_schema() -> Schema:
             rows = 0
 
             def counted() -> Iterator[Events]:
                 nonlocal rows
-                for part in parse_slices(body) if events is None else [events]:
+                for part in parts():
                     rows += len(part)
                     yield part
 
@@ -187,7 +199,9 @@ class EventsApi:
             _check_rows(rows, schema)
             return schema
 
-        return await self._sources.create(call.name, print_schema(await trio.to_thread.run_sync(infer_schema)))
+        async with self._intake.unpacking:
+            schema = await trio.to_thread.run_sync(infer_schema)
+        return await self._sources.create(call.name, print_schema(schema))
 
 
 def _check(request: Request, name: str, *, auto_create: bool) -> Call:
