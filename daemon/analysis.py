@@ -33,9 +33,10 @@ class AnalysisApi:
             if not payload.rows:
                 raise Refused(400, "there is nothing to analyze; send NDJSON, CSV or Parquet as the body")
             rows = payload.rows
-            if payload.format() == "parquet":
-                rows = await parquet_to_events(rows, None)
-            return json_answer(await trio.to_thread.run_sync(_analyze, rows, payload.format() == "csv"))
+            async with self._intake.unpacking:
+                if payload.format() == "parquet":
+                    rows = await parquet_to_events(rows, None)
+                return json_answer(await trio.to_thread.run_sync(_analyze, rows, payload.format() == "csv"))
 
 
 def _analyze(rows: bytes, is_csv: bool) -> dict[str, Any]:  # noqa: FBT001 -- threads take no names

@@ -21,6 +21,7 @@ class ArrivingRows:
         self._nursery = nursery
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
+        self._size_bytes = 0
         self._parts: list[Decoded | None] = []
         self._is_first = True
         self._is_array = False
@@ -30,6 +31,7 @@ class ArrivingRows:
         """The next bytes of the body."""
         self._waiting.append(data)
         self._waiting_bytes += len(data)
+        self._size_bytes += len(data)
         if self._waiting_bytes >= PART_BYTES:
             end = data.rfind(b"\n") + 1
             if end:
@@ -46,7 +48,7 @@ class ArrivingRows:
         """The rows, once all parts are decoded; None when the body must be looked at as a whole."""
         if self._is_array:
             return None
-        return self._decoder.join([part for part in self._parts if part is not None])
+        return self._decoder.join([part for part in self._parts if part is not None], self._size_bytes)
 
     def fail(self, error: Exception) -> None:
         """Decode no further: the body is refused."""

@@ -36,6 +36,8 @@ HEAD_TIMEOUT_S = 5.0
 BODY_GRACE_S = 5.0
 BODY_BYTES_PER_S = 1024
 """A body slower than this, after the grace, is cut off with 408."""
+BODY_STALL_S = 30.0
+"""However fast it came before: a body that stands still holds memory that others wait for."""
 IDLE_TIMEOUT_S = 30.0
 SEND_TIMEOUT_S = 30.0
 SHUTDOWN_GRACE_S = 10.0

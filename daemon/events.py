@@ -6,7 +6,7 @@ Everything that can be refused from the head alone is refused before the body is
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -26,7 +26,7 @@ from daemon.sources import Sources
 from daemon.tokens import Token
 from segments.bulk import BulkDecoder
 from segments.datafile_print import print_schema
-from segments.decode import Decoded
+from segments.decode import Decoded, decode
 from segments.errors import SchemaChanged, UnknownSource
 from segments.filenames import SOURCE_ID, name_problem
 from segments.group import Committed, Write
@@ -46,12 +46,14 @@ _CELL_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a request with rows asks for, checked. `is_document`: the body is one JSON document."""
+    """What a request with rows asks for, checked. `is_document`: the body is one JSON document. `may_make`: the data
+    source is made where there is none, or none any more by the time that the body is there."""
 
     name: str
     wait: bool
     is_document: bool
-    key: str | None
+    may_make: bool
+    key: str | None = None
 
 
 class EventsApi:
@@ -68,7 +70,7 @@ class EventsApi:
         name = request.query.get("name", "")
         if SOURCE_ID.fullmatch(name):
             name = await self._sources.resolve(name)
-        call = _check(request, name)
+        call = _check(request, name, auto_create=self._sources.auto_create)
         request.source = call.name
         self.authorise(call.name, request.token)
         self.charge(request, call.name, request.head.content_length or 0)
@@ -135,13 +137,11 @@ class EventsApi:
         events: Events | None = None
         if len(body) <= INLINE_BYTES_MAX:
             events = parse(body)
-        elif call.is_document:
-            events = await trio.to_thread.run_sync(parse, body)
-        if (events is not None and not events) or (decoded is None and body.isspace()):
+        if (events is not None and not events) or body.isspace():
             return Committed.none()
         while True:
             try:
-                actor = await self._actor(call.name, events, body)
+                actor = await self._actor(call, events, body)
             except UnknownSource:
                 if self._sources.exists(call.name):
                     raise
@@ -153,7 +153,7 @@ class EventsApi:
                 size = len(body) + _CELL_BYTES * len(events) * len(schema.columns)
             else:
                 if decoded is None or decoded.good.schema != schema.arrow:
-                    decoded = await trio.to_thread.run_sync(self.decode, schema, body, limiter=self._decoding)
+                    decoded = await self.decode(schema, body, is_document=call.is_document)
                 write = Write(decoded, key)
                 size = len(body) + decoded.good.nbytes
             reservation.hold(size)
@@ -174,26 +174,43 @@ class EventsApi:
             if not isinstance(outcome, SchemaChanged):
                 raise outcome
 
-    def decode(self, schema: Schema, body: bytes) -> Decoded:
-        """In a thread: a large body's rows, as long as they are not too many. Raises Refused, BodyRejected."""
-        return self._decoder(schema).decode_whole(body)
+    async def decode(self, schema: Schema, body: bytes, *, is_document: bool = False) -> Decoded:
+        """A large body's rows, as long as they are not too many. Raises Refused, BodyRejected."""
+
+        def decoded() -> Decoded:
+            if not is_document:
+                return self._decoder(schema).decode_whole(body)
+            events = parse_document(body)
+            _check_rows(len(events), schema)
+            return decode(schema, events, datetime.now(UTC).replace(tzinfo=None))
+
+        # Documents are slow, and lines must not wait for them.
+        limiter = self._intake.unpacking if is_document else self._decoding
+        return await trio.to_thread.run_sync(decoded, limiter=limiter)
 
     def _decoder(self, schema: Schema) -> BulkDecoder:
         return BulkDecoder(schema, datetime.now(UTC).replace(tzinfo=None), partial(_check_rows, schema=schema))
 
-    async def _actor(self, name: str, events: Events | None, body: bytes) -> Ingest:
-        running = self._sources.peek(name)
+    async def _actor(self, call: Call, events: Events | None, body: bytes) -> Ingest:
+        running = self._sources.peek(call.name)
         if running is not None:
             return running
-        if self._sources.exists(name):
-            return await self._sources.get(name)
+        if self._sources.exists(call.name):
+            return await self._sources.get(call.name)
+        if not call.may_make:
+            raise Refused(404, f"data source '{call.name}' was taken away meanwhile; nothing was stored")
+
+        def parts() -> Iterable[Events]:
+            if events is not None:
+                return [events]
+            return [parse_document(body)] if call.is_document else parse_slices(body)
 
         def infer_schema() -> Schema:
             rows = 0
 
             def counted() -> Iterator[Events]:
                 nonlocal rows
-                for part in parse_slices(body) if events is None else [events]:
+                for part in parts():
                     rows += len(part)
                     yield part
 
@@ -202,12 +219,15 @@ class EventsApi:
             _check_rows(rows, schema)
             return schema
 
-        return await self._sources.create(name, print_schema(await trio.to_thread.run_sync(infer_schema)))
+        async with self._intake.unpacking:
+            schema = await trio.to_thread.run_sync(infer_schema)
+        return await self._sources.create(call.name, print_schema(schema))
 
 
-def _check(request: Request, name: str) -> Call:
+def _check(request: Request, name: str, *, auto_create: bool) -> Call:
     query, headers = request.query, request.head.headers
-    call = _checked(name, query.get("wait", ""), query.get("format", ""))
+    may_make = auto_create and request.token.may_create
+    call = _checked(name, query.get("wait", ""), query.get("format", ""), may_make=may_make)
     codec_of(headers.get(b"content-encoding"))
     key = headers.get(b"idempotency-key")
     if key is not None:
@@ -223,7 +243,7 @@ def _check(request: Request, name: str) -> Call:
 
 
 @lru_cache(maxsize=CALLS_CACHED)
-def _checked(name: str, wait_text: str, text_format: str) -> Call:
+def _checked(name: str, wait_text: str, text_format: str, *, may_make: bool) -> Call:
     """What parameters ask for that come again and again."""
     problem = name_problem(name)
     if problem is not None:
@@ -238,7 +258,7 @@ def _checked(name: str, wait_text: str, text_format: str) -> Call:
             f"format '{text_format[:40]}' is not taken; send ndjson (the default) or json, or files of csv and parquet to "
             "POST /v0/datasources?mode=append&format=FORMAT&name=NAME",
         )
-    return Call(name, wait, text_format == "json", None)
+    return Call(name, wait, text_format == "json", may_make)
 
 
 async def _key(token: Token, key: str, body: bytes) -> Key:

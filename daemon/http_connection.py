@@ -6,20 +6,13 @@ h11 is a parser, not a policy: `head_policy` judges what it lets through.
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Protocol
 
 import h11
 import trio
 
 from daemon.admission import NEVER, Watched
-from daemon.config import (
-    BODY_BYTES_PER_S,
-    BODY_GRACE_S,
-    HEAD_BYTES_MAX,
-    HEAD_TIMEOUT_S,
-    IDLE_TIMEOUT_S,
-    SEND_TIMEOUT_S,
-)
+from daemon.body_flow import NO_PROGRESS, BodyTooLarge, Pace, Progress
+from daemon.config import HEAD_BYTES_MAX, HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, SEND_TIMEOUT_S
 from daemon.head_cache import NO_CONTENT, Fields, Head, RequestHeads, ResponseHeads, response
 from daemon.head_policy import BadRequest, judge
 from daemon.transport import Transport
@@ -34,29 +27,6 @@ EVENTS_AT_ONCE = 64
 DRAIN_BYTES_MAX = 64 * 1024
 LINGER_BYTES_MAX = 32 * 1024 * 1024
 LINGER_S = 2.0
-
-
-class BodyTooLarge(Exception):
-    """More body than allowed has been announced or has come; `seen` bytes."""
-
-    def __init__(self, seen: int) -> None:
-        super().__init__(seen)
-        self.seen = seen
-
-
-class Progress(Protocol):
-    """Told how much of a body has come; refuses more by raising."""
-
-    def hold(self, count: int) -> None:
-        """`count` bytes of the body are held now."""
-
-
-class _NoProgress:
-    def hold(self, count: int) -> None:
-        pass
-
-
-NO_PROGRESS = _NoProgress()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +139,14 @@ class HttpConnection:
             await self._send(go_on or b"")
         taken: bytes | bytearray = b""
         events = arrived = 0
-        started = trio.current_time()
-        self._watched.idle = False
+        pace = Pace(self._watched)
         while True:
             event = self._next_event()
             if event is h11.NEED_DATA:
-                self._watched.wait_until(started + BODY_GRACE_S + len(taken) / BODY_BYTES_PER_S)
+                pace.wait_for_more()
                 data = await self._transport.receive_more(BODY_READ_BYTES)
                 arrived += len(data)
+                pace.came(len(data))
                 self._h11.receive_data(data)
             elif isinstance(event, h11.Data):
                 size = len(taken) + len(event.data)
@@ -194,8 +164,7 @@ class HttpConnection:
                 if events % EVENTS_AT_ONCE == 0:
                     await trio.lowlevel.checkpoint()
             elif isinstance(event, h11.EndOfMessage):
-                self._watched.deadline = NEVER
-                self._watched.idle = True
+                pace.end()
                 return bytes(taken)
             else:
                 raise trio.BrokenResourceError("the client left in the middle of a body")
@@ -209,37 +178,36 @@ class HttpConnection:
         if sink is not None:
             sink(self._body)
         if self._body_left:
-            started = trio.current_time()
-            self._watched.idle = False
+            pace = Pace(self._watched)
             while self._body_left:
-                came = size - self._body_left
-                self._watched.wait_until(started + BODY_GRACE_S + came / BODY_BYTES_PER_S)
+                pace.wait_for_more()
                 pieces.append(await self._transport.receive_more(min(self._body_left, BODY_READ_BYTES)))
                 if not pieces[-1]:
                     raise BadRequest(400, "the connection was closed in the middle of the body")
                 self._body_left -= len(pieces[-1])
+                pace.came(len(pieces[-1]))
                 progress.hold(size - self._body_left)
                 if sink is not None:
                     sink(pieces[-1])
-            self._watched.deadline = NEVER
-            self._watched.idle = True
+            pace.end()
         return b"".join(pieces)
 
     async def drain(self, head: Head) -> None:
         """Read and forget the body of a refused request if it is short, so that the connection can be used again."""
-        if self._plain:
-            if 0 < self._body_left <= DRAIN_BYTES_MAX:
-                await self.read_body(bytes_max=len(self._body) + self._body_left, progress=NO_PROGRESS)
-            return
-        length = head.content_length
-        if length is None and b"transfer-encoding" not in head.headers:
-            length = 0
-        waits = self._h11.they_are_waiting_for_100_continue
-        if self._h11.their_state is h11.SEND_BODY and not waits and length is not None and length <= DRAIN_BYTES_MAX:
+        length = self._unread(head)
+        if length is not None and 0 < length <= DRAIN_BYTES_MAX:
             try:
-                await self.read_body(bytes_max=DRAIN_BYTES_MAX, progress=NO_PROGRESS)
+                await self.read_body(bytes_max=HEAD_READ_BYTES + DRAIN_BYTES_MAX, progress=NO_PROGRESS)
             except BadRequest:
                 self.closing = True
+
+    def _unread(self, head: Head) -> int | None:
+        """How much of the body has not been read; None when that is not known, or the client has not begun to send it."""
+        if self._plain:
+            return self._body_left
+        if self._h11.their_state is not h11.SEND_BODY or self._h11.they_are_waiting_for_100_continue:
+            return None
+        return head.content_length if b"transfer-encoding" not in head.headers else None
 
     async def respond(self, status: int, fields: Fields, body: bytes) -> None:
         """Send a whole answer. If the request's body has not been read, the connection closes after it."""

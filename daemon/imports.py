@@ -126,19 +126,21 @@ class ImportsApi:
             raise Refused(400, "dialect_delimiter is one character")
         work = _Import(name, mode, payload.format(), payload.rows or b"", delimiter)
         schema = await self._schema(name) if exists else None
-        rows = await _as_events(work, schema)
+        async with self._intake.unpacking:
+            rows = await _as_events(work, schema)
         reservation.hold(len(work.rows) + len(rows))
         request.size = len(work.rows)
         self._events.charge(request, name, len(work.rows))
         if mode == "replace":
             return await self._replace(name, rows)
-        return await self._events.store(Call(name, wait=True, is_document=False, key=None), rows, None, reservation)
+        call = Call(name, wait=True, is_document=False, may_make=mode == "create" and request.token.may_create)
+        return await self._events.store(call, rows, None, reservation)
 
     async def _replace(self, name: str, rows: bytes) -> Committed:
         while True:
             now = datetime.now(UTC)
             schema = (await self._sources.get(name)).log.schema
-            decoded = await trio.to_thread.run_sync(self._events.decode, schema, rows)
+            decoded = await self._events.decode(schema, rows)
             work = partial(replace_rows, self._disk, group=[Write(decoded)], now=now)
             (outcome,) = await self._sources.perform(name, work)
             if isinstance(outcome, Committed):

@@ -8,15 +8,19 @@ from daemon.admission import Budget, Reservation
 from daemon.answers import Refused, Request
 from daemon.arriving import Sink
 from daemon.body import BrokenCoding, UnfoldsTooFar, codec_of, unfold
+from daemon.body_flow import BodyTooLarge
 from daemon.disk_space import DiskSpace
-from daemon.http_connection import BodyTooLarge
+
+UNPACKED_AT_ONCE = 2
+"""As Python objects, rows of a few bytes take fifty times their size, which no budget for bytes counts."""
 
 
 class Intake:
-    """Reads bodies; one for the daemon."""
+    """Reads bodies; one for the daemon. Who makes objects of all of a large one holds `unpacking` meanwhile."""
 
     def __init__(self, budget: Budget, space: DiskSpace, *, bytes_max: int) -> None:
         self.budget = budget
+        self.unpacking = trio.CapacityLimiter(UNPACKED_AT_ONCE)
         self._space = space
         self._bytes_max = bytes_max
 

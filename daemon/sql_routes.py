@@ -10,8 +10,11 @@ from daemon.intake import Intake
 from daemon.request_log import RequestLog
 from daemon.sources import Sources
 from daemon.sql import SqlAnswer, SqlRequest, SqlWorker
+from daemon.tokens import Token
 
 _TRUE = ("1", "true", "True")
+STATEMENT_BYTES_MAX = 256 * 1024
+"""Also as a form or JSON. Statements wait for their turn outside of the memory budget, and to take one apart takes time."""
 _NO_READ = "this token may not read anything; it needs DATASOURCES:READ:NAME"
 
 
@@ -30,8 +33,12 @@ class SqlApi:
 
     async def post(self, request: Request) -> Answer:
         """`POST /v0/sql` with `q` in the query, a form or JSON, or the statement as the body."""
+        _check_reads(request.token)
+        _check_size(request.head.content_length or 0)
         with self._intake.budget.reserved() as reservation:
-            fields, is_plain = _fields(request, await self._intake.read(request, reservation))
+            body = await self._intake.read(request, reservation)
+            _check_size(len(body))
+            fields, is_plain = await trio.to_thread.run_sync(_fields, request, body)
         # SDKs send a statement as plain text and read the answer as JSON.
         return await self._run(request, fields, default_format="JSON" if is_plain else "TSV")
 
@@ -51,8 +58,7 @@ class SqlApi:
             raise Refused(400, "there is no statement; send ?q=SELECT ..., or the statement as the body")
         token = request.token
         readable = None if token.is_admin else frozenset(token.readable(self._sources.names))
-        if readable is not None and not any(scope.startswith("DATASOURCES:READ:") for scope in token.scopes):
-            raise Refused(403, _NO_READ)
+        _check_reads(token)
         quote = fields.get("output_format_json_quote_64bit_integers", "0") in _TRUE
         # It is long, and nearly no statement asks for it.
         log = await trio.to_thread.run_sync(self._log.table) if "ops_log" in statement.lower() else None
@@ -62,6 +68,16 @@ class SqlApi:
             # The rows that check are all there; what is missing is said where no client trips over it.
             head += ((b"x-siltstone-damage", f"{len(answer.damage)} damaged; run: siltstone verify".encode()),)
         return Answer(200, b"", head, answer)
+
+
+def _check_reads(token: Token) -> None:
+    if not token.is_admin and not any(scope.startswith("DATASOURCES:READ:") for scope in token.scopes):
+        raise Refused(403, _NO_READ)
+
+
+def _check_size(size: int) -> None:
+    if size > STATEMENT_BYTES_MAX:
+        raise Refused(413, f"the statement has {size} bytes or more; {STATEMENT_BYTES_MAX} is the limit")
 
 
 def _read_arrow(answer: SqlAnswer) -> pa.Table:
@@ -80,7 +96,9 @@ def _fields(request: Request, body: bytes) -> tuple[dict[str, str], bool]:
             raise Refused(400, f"the body is not JSON: {error}") from None
         if not isinstance(document, dict):
             raise Refused(400, 'the body is JSON but no object; send {"q": "SELECT ..."}')
-        return fields | {key: str(value) for key, value in document.items()}, False
+        return fields | {
+            key: str(value) for key, value in document.items() if isinstance(value, str | int | float)
+        }, False
     form = {name: value for name, value in reversed(request.form(body)) if name in ("q", "format", "query")}
     if "q" in form:
         return fields | form, False

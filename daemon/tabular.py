@@ -44,7 +44,7 @@ def csv_to_events(body: bytes, schema: Schema | None, *, delimiter: str) -> byte
     try:
         text = body.decode("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise BodyRejected(f"the body is not CSV in UTF-8: {error}") from None
     if not rows:
         return b""

@@ -17,13 +17,13 @@ import pyarrow.json as pj
 
 from segments.column_type import ColumnType
 from segments.decode import Decoded, decode, join_decoded, value_at
+from segments.elements import array_elements
 from segments.infer import guess_type
 from segments.lines import (
     BOM,
     DEPTH_MAX,
     LINE_BYTES_MAX,
     SLICE_BYTES,
-    array_elements,
     line_slices,
     parse_slice,
     parse_slices,
@@ -143,17 +143,19 @@ class BulkDecoder:
             pieces.append(decode(self.schema, events, self._now))
         return join_decoded(self.schema, pieces)
 
-    def join(self, parts: Sequence[Decoded]) -> Decoded | None:
-        """The parts as one body; None when no line was an object, and the body may be one over several lines."""
+    def join(self, parts: Sequence[Decoded], size_bytes: int) -> Decoded | None:
+        """The parts as one body of so many bytes; None when its first line is no object, and it may be an object over several
+        lines."""
         group = join_decoded(self.schema, parts)
+        starts_with_object = not group.bad or group.bad[0].index > 0 or group.bad[0].is_object
         has_object = group.good.num_rows or any(row.is_object for row in group.bad)
-        return group if has_object else None
+        return group if starts_with_object or (has_object and size_bytes > SLICE_BYTES) else None
 
     def decode_whole(self, body: bytes) -> Decoded:
         """All of a body in one go, lines or not. Raises BodyRejected."""
         body = body.removeprefix(BOM)
         if array_elements(body) is None:
-            group = self.join([self.decode_part(part) for part in line_slices(body, PART_BYTES)])
+            group = self.join([self.decode_part(part) for part in line_slices(body, PART_BYTES)], len(body))
             if group is not None:
                 return group
         self._rows = 0

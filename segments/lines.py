@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from segments.elements import BLANKS, array_elements
 from segments.errors import BodyRejected
 
 LINE_BYTES_MAX = 1 << 20
@@ -20,8 +21,6 @@ SLICE_BYTES = 1 << 20
 """A large body is read in parts of about this size."""
 DEPTH_MAX = 64
 BOM = b"\xef\xbb\xbf"
-_BLANKS = b" \t\r\n"
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},]', re.DOTALL)
 _BEYOND_64_BITS = re.compile(rb"[0-9]{20}|-[0-9]{19}")
 _HUGE = 2.0**63
 _DIGITS_SAFE = 18
@@ -155,13 +154,15 @@ def parse_slices(body: bytes) -> Iterator[Events]:
 
 def _parse_small(body: bytes) -> Events:
     events = parse_slice(body)
-    if len(events.errors) < len(events) or not events:
+    if 0 not in events.errors:
         return events
     whole = Events()
-    _add(whole, body.strip(_BLANKS))
-    if whole.errors:
+    _add(whole, body.strip(BLANKS))
+    if not whole.errors:
+        return whole
+    if len(events.errors) == len(events):
         raise _without_object("line", events.errors[0])
-    return whole
+    return events
 
 
 def _without_object(what: str, first_error: str) -> BodyRejected:
@@ -184,7 +185,7 @@ def parse_document(body: bytes) -> Events:
     elements = array_elements(body)
     events = Events()
     for start, end in [(0, len(body))] if elements is None else elements:
-        _add(events, body[start:end].strip(_BLANKS))
+        _add(events, body[start:end].strip(BLANKS))
     if body and not any(value is not None for value in events.objects):
         reason = events.errors.get(0, "an array without elements")
         raise BodyRejected(f"the body is not one JSON object or an array of them: {reason}")
@@ -211,7 +212,7 @@ def _element_slices(body: bytes, elements: list[tuple[int, int]]) -> Iterator[Ev
     events = Events()
     size = 0
     for start, end in elements:
-        _add(events, body[start:end].strip(_BLANKS))
+        _add(events, body[start:end].strip(BLANKS))
         size += end - start
         if size >= SLICE_BYTES:
             yield events
@@ -266,33 +267,3 @@ def is_too_deep(line: bytes, value: object) -> bool:
         if not level:
             return False
     return any(isinstance(value, dict | list) for value in level)
-
-
-def array_elements(body: bytes) -> list[tuple[int, int]] | None:
-    """Where the elements of a top-level array stand in the body; None when the body is no array from end to end.
-
-    Only brackets, commas and strings are looked at: whether an element is JSON is judged when it is parsed, alone, so
-    that each keeps its own text and its own limits.
-    """
-    if body.lstrip(_BLANKS)[:1] != b"[":
-        return None
-    elements: list[tuple[int, int]] = []
-    depth = start = 0
-    for token in _TOKEN.finditer(body):
-        mark = token.group()[:1]
-        if mark in b"[{":
-            depth += 1
-            if depth == 1:
-                start = token.end()
-        elif mark in b"]}":
-            depth -= 1
-        if (mark == b"," and depth == 1) or depth == 0:
-            is_blank = not body[start : token.start()].strip(_BLANKS)
-            if not is_blank:
-                elements.append((start, token.start()))
-            elif depth or elements:
-                return None
-            start = token.end()
-            if not depth:
-                return elements if mark == b"]" and not body[start:].strip(_BLANKS) else None
-    return None

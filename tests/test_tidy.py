@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "segments": {"google_crc32c", "orjson", "pyarrow"},
     "query": {"segments", "click", "duckdb", "orjson", "pyarrow", "rich", "urllib3"},
-    "daemon": {"segments", "query", "click", "h11", "multipart", "orjson", "pyarrow", "structlog", "trio"},
+    "daemon": {"segments", "query", "click", "h11", "multipart", "orjson", "outcome", "pyarrow", "structlog", "trio"},
 }
 SOURCES = [f for package in MAY_IMPORT for f in sorted((ROOT / package).rglob("*.py"))]
 TESTS = [f for f in sorted((ROOT / "tests").rglob("*.py")) if not {"e2e", "faults"} & set(f.relative_to(ROOT).parts)]

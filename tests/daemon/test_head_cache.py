@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.admission import Watched
+from daemon.body_flow import NO_PROGRESS, BodyTooLarge
+from daemon.config import BODY_STALL_S
 from daemon.head_cache import Head, RequestHeads, ResponseHeads, response
 from daemon.head_policy import BadRequest
-from daemon.http_connection import NO_PROGRESS, BodyTooLarge, Heads, HttpConnection
+from daemon.http_connection import Heads, HttpConnection
 
 JSON = ((b"content-type", b"application/json"),)
 tokens = st.sampled_from([b"a", b"b"])
@@ -107,3 +109,18 @@ def test_an_answer_from_known_heads_is_what_h11_would_send(status, length, close
 
     for _ in range(2):
         assert known.serialise(status, fields, length, b"7f") == expected
+
+
+async def test_a_body_that_came_fast_and_stands_still_is_not_waited_for_longer_than_another():
+    ours, theirs = trio.testing.memory_stream_pair()
+    watched = Watched()
+    connection = HttpConnection(ours, watched, Heads())
+    await theirs.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n" + bytes(9_000_000))
+    await connection.next_head()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: connection.read_body(bytes_max=10_000_000, progress=NO_PROGRESS))
+        await trio.testing.wait_all_tasks_blocked()
+        await theirs.send_all(bytes(10))
+        await trio.testing.wait_all_tasks_blocked()
+        assert watched.deadline <= trio.current_time() + BODY_STALL_S
+        nursery.cancel_scope.cancel()

@@ -104,3 +104,31 @@ def test_directories_that_somebody_has_been_in_do_not_keep_the_daemon_down(start
         }
     assert statuses == {"good": 200, "day": 200, "dangling": 503, "gone": 503, "plain_file": 503}
     assert query(daemon.data, "SELECT n FROM good ORDER BY n") == [{"n": 1}, {"n": 2}]
+
+
+def test_a_source_dropped_while_its_rows_arrive_is_not_made_again_by_who_may_not_make_one(daemon):
+    assert daemon.post(b'{"n":1}').status == 200
+    appender = daemon.call("POST", "/v0/tokens?name=appender&scope=DATASOURCES:APPEND:t").json()["token"]
+    for target in ("/v0/events?name=t&wait=true", "/v0/datasources?name=t&mode=append&format=ndjson"):
+        with daemon.connect() as connection:
+            head = f"POST {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {appender}\r\nExpect: 100-continue\r\n"
+            connection.sendall(head.encode() + b"Content-Length: 7\r\n\r\n")
+            assert connection.recv(1024).startswith(b"HTTP/1.1 100")
+            assert daemon.call("DELETE", "/v0/datasources/t").status == 204
+            connection.sendall(b'{"n":2}')
+            assert connection.recv(1024).startswith((b"HTTP/1.1 403", b"HTTP/1.1 404"))
+        assert daemon.call("GET", "/v0/datasources").json()["datasources"] == []
+        assert daemon.post(b'{"n":1}').status == 200
+
+
+def test_statements_are_small_and_only_from_who_may_read(daemon):
+    """They are refused by their heads: taken apart, 10 MB would hold up everybody."""
+    nobody = daemon.call("POST", "/v0/tokens?name=nobody&scope=DATASOURCES:APPEND:t").json()["token"]
+    announced = b"Content-Length: 10000000\r\nExpect: 100-continue\r\n\r\n"
+    for token, status in ((TOKEN, 413), (nobody, 403)):
+        head = f"POST /v0/sql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n".encode()
+        (answer,) = daemon.raw(head + announced)
+        assert answer.status == status
+    deep = b'{"q":"SELECT 1","x":' + b"[" * 1000 + b"]" * 1000 + b"}"
+    assert daemon.call("POST", "/v0/sql", deep, Content_Type="application/json").body == b"1\n"
+    assert daemon.call("POST", "/v0/sql", b"SELECT 1 --" + b" " * 300_000).status == 413

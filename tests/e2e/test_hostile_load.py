@@ -117,6 +117,29 @@ def test_many_bombs_at_once(beside):
     assert set(statuses) <= {413, 503}
 
 
+UNPACKED = {
+    "analyses": ("/v0/analyze", b'{"a":1}\n' * 250_000),
+    "documents": ("/v0/events?name=good&format=json", b"[" + b"{}," * 300_000 + b"{}]"),
+}
+
+
+@pytest.mark.parametrize("what", UNPACKED)
+def test_bodies_that_are_much_as_objects_take_their_turns(beside, what):
+    target, body = UNPACKED[what]
+    statuses = []
+
+    def post() -> None:
+        with suppress(ConnectionError):
+            statuses.append(beside.call("POST", target, body).status)
+
+    threads = [threading.Thread(target=post) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(statuses) <= {200, 202, 503}
+
+
 EVENTS = {
     "a line of 10 MB": b'{"a": "' + b"x" * (10 * MIB - 100) + b'"}',
     "100,000 levels of arrays": b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",

@@ -146,5 +146,7 @@ def test_a_body_cut_into_parts_is_the_body(size, monkeypatch):
 def test_bodies_that_are_no_lines_are_read_as_they_are():
     assert decode_bulk(SCHEMA, b'[{"u":1},{"u":2}]', NOW, check_rows=lambda _: None).good.num_rows == 2
     assert decode_bulk(SCHEMA, b'{\n"u":\n1}', NOW, check_rows=lambda _: None).good.num_rows == 1
+    nested = decode_bulk(SCHEMA, b'{"u":1, "n":\n{"u":2}\n}', NOW, check_rows=lambda _: None)
+    assert (nested.good["u"].to_pylist(), nested.bad) == ([1], ())
     with pytest.raises(BodyRejected):
         decode_bulk(SCHEMA, b"nope\n" * 9, NOW, check_rows=lambda _: None)

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segments import lines
+from segments.elements import array_elements
 from segments.errors import BodyRejected
 from segments.lines import (
     DEPTH_MAX,
     LINE_BYTES_MAX,
     Events,
     Number,
-    array_elements,
     exact,
     json_text,
     parse_body,
@@ -31,6 +31,8 @@ from segments.lines import (
         (b'\xef\xbb\xbf{"a":1}', [{"a": 1}]),
         (b'[{"a":1},\n {"a":2}]', [{"a": 1}, {"a": 2}]),
         (b'{\n  "a": 1,\n  "b": [\n1]}\n', [{"a": 1, "b": [1]}]),
+        (b'{\n  "a": [\n    {}\n  ]\n}\n', [{"a": [{}]}]),
+        (b'{"a":\n{"b":2}\n}', [{"a": {"b": 2}}]),
         (b'{"a":1,"a":2}', [{"a": 2}]),
         (b"", []),
         (b" \n\r\n", []),
@@ -126,6 +128,11 @@ def test_an_array_is_a_batch_whose_elements_are_judged_alone():
 )
 def test_a_broken_array_is_no_array(body):
     assert array_elements(body) is None
+
+
+def test_a_string_without_an_end_is_looked_through_once():
+    """From each of its quotes on, this would take days, in which nothing else gets a turn."""
+    assert array_elements(b'["' + b'\\"' * 4_000_000) is None
 
 
 @given(

@@ -1,0 +1,54 @@
+"""How a body comes in: how slowly it may, how much of it, and who is told meanwhile."""
+
+from typing import Protocol
+
+import trio
+
+from daemon.admission import NEVER, Watched
+from daemon.config import BODY_BYTES_PER_S, BODY_GRACE_S, BODY_STALL_S
+
+
+class BodyTooLarge(Exception):
+    """More body than allowed has been announced or has come; `seen` bytes."""
+
+    def __init__(self, seen: int) -> None:
+        super().__init__(seen)
+        self.seen = seen
+
+
+class Progress(Protocol):
+    """Told how much of a body has come; refuses more by raising."""
+
+    def hold(self, count: int) -> None:
+        """`count` bytes of the body are held now."""
+
+
+class _NoProgress:
+    def hold(self, count: int) -> None:
+        pass
+
+
+NO_PROGRESS = _NoProgress()
+
+
+class Pace:
+    """The deadline of a body under way: a minimum speed after a grace, and no long pause whatever has come before."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+        self._deadline = trio.current_time() + BODY_GRACE_S
+        watched.idle = False
+
+    def wait_for_more(self) -> None:
+        """More is waited for from now on."""
+        self._deadline = min(self._deadline, trio.current_time() + BODY_STALL_S)
+        self._watched.wait_until(self._deadline)
+
+    def came(self, count: int) -> None:
+        """So many bytes have come."""
+        self._deadline += count / BODY_BYTES_PER_S
+
+    def end(self) -> None:
+        """All of it is there."""
+        self._watched.deadline = NEVER
+        self._watched.idle = True
