@@ -6,7 +6,8 @@ import shutil
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,8 +18,8 @@ class Request:
     """What every connection sends over and over."""
 
     url: str
-    token: str
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class LoadFailed(Exception):
 
 _LUA = """
 wrk.method = "POST"
-wrk.headers["Authorization"] = "Bearer %s"
+%s
 local file = io.open("%s", "rb")
 wrk.body = file:read("*all")
 file:close()
@@ -72,7 +73,8 @@ def run_load(request: Request, *, connections: int, seconds: float, scratch: Pat
 def _by_wrk(request: Request, connections: int, seconds: float, scratch: Path) -> Load:
     body, script = scratch / "body", scratch / "post.lua"
     body.write_bytes(request.body)
-    script.write_text(_LUA % (request.token, body))
+    headers = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in request.headers.items())
+    script.write_text(_LUA % (headers, body))
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
     done = subprocess.run([*command, "-s", str(script), request.url], check=False, capture_output=True, text=True)
     if done.returncode != 0:
@@ -82,13 +84,17 @@ def _by_wrk(request: Request, connections: int, seconds: float, scratch: Path) -
     return Load(count / micros * 1e6, p50 / 1e6, p99 / 1e6, int(errors))
 
 
+def message(request: Request) -> bytes:
+    """All bytes of it, as they go over the connection."""
+    where = urlsplit(request.url)
+    headers = {"Host": where.netloc, "Content-Length": str(len(request.body)), **request.headers}
+    lines = [f"POST {where.path}?{where.query} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + request.body
+
+
 def _by_loop(request: Request, connections: int, seconds: float, report: Connection) -> None:
     where = urlsplit(request.url)
-    head = (
-        f"POST {where.path}?{where.query} HTTP/1.1\r\nHost: {where.netloc}\r\n"
-        f"Authorization: Bearer {request.token}\r\nContent-Length: {len(request.body)}\r\n\r\n"
-    )
-    data = head.encode() + request.body
+    data = message(request)
     selector = selectors.DefaultSelector()
     began: dict[int, float] = {}
     for _ in range(connections):
