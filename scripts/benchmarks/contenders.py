@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
@@ -80,18 +80,16 @@ def _process(
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
         try:
+            process.send_signal(signal.SIGTERM)
             process.wait(timeout=STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            pass
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+            print(f"{command[0]} did not end in {STOP_TIMEOUT_S:g} s and was killed", file=sys.stderr)
+        finally:
+            # Also after a second Ctrl-C, and for the children of a process that has ended itself.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _url_that_it_prints(process: "subprocess.Popen[str]", directory: Path) -> str:

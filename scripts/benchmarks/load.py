@@ -1,5 +1,6 @@
 """Closed-loop load on a local HTTP server: by wrk when there is one, else by a loop of our own in another process."""
 
+import itertools
 import multiprocessing
 import selectors
 import shutil
@@ -7,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ class Request:
     url: str
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    spread: int = 1
+    """One request after the other has a number below this at the end of its URL, when it is more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ wrk.method = "POST"
 local file = io.open("%s", "rb")
 wrk.body = file:read("*all")
 file:close()
+%s
 done = function(summary, latency, requests)
   io.write(string.format("RESULT %%d %%d %%f %%f %%d\\n", summary.requests, summary.duration,
     latency:percentile(50), latency:percentile(99), summary.errors.status + summary.errors.connect
@@ -74,7 +78,7 @@ def _by_wrk(request: Request, connections: int, seconds: float, scratch: Path) -
     body, script = scratch / "body", scratch / "post.lua"
     body.write_bytes(request.body)
     headers = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in request.headers.items())
-    script.write_text(_LUA % (headers, body))
+    script.write_text(_LUA % (headers, body, _lua_spread(request)))
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
     done = subprocess.run([*command, "-s", str(script), request.url], check=False, capture_output=True, text=True)
     if done.returncode != 0:
@@ -82,6 +86,16 @@ def _by_wrk(request: Request, connections: int, seconds: float, scratch: Path) -
     result = next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))
     count, micros, p50, p99, errors = map(float, result.split()[1:])
     return Load(count / micros * 1e6, p50 / 1e6, p99 / 1e6, int(errors))
+
+
+def _lua_spread(request: Request) -> str:
+    if request.spread == 1:
+        return ""
+    where = urlsplit(request.url)
+    return (
+        f"local number = 0\nrequest = function()\n  number = (number + 1) % {request.spread}\n"
+        f'  return wrk.format(nil, "{where.path}?{where.query}" .. number)\nend'
+    )
 
 
 def message(request: Request) -> bytes:
@@ -92,32 +106,57 @@ def message(request: Request) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + request.body
 
 
-def _by_loop(request: Request, connections: int, seconds: float, report: Connection) -> None:
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """All that came back: when it was, on the clock of `time.perf_counter`, and how long it took."""
+
+    began_s: float
+    times_s: list[float]
+    latencies_s: list[float]
+    errors: int
+
+    def load(self) -> Load:
+        ordered = sorted(self.latencies_s)
+        count = len(ordered)
+        if not count:
+            raise LoadFailed("no answer came in time")
+        p50, p99 = (ordered[int(count * part)] for part in (0.5, 0.99))
+        return Load(count / (self.times_s[-1] - self.began_s), p50, p99, self.errors)
+
+
+def drive(request: Request, connections: int, seconds: float) -> Answers:
+    """The loop of our own, in this process."""
+    urls = [f"{request.url}{n}" for n in range(request.spread)] if request.spread > 1 else [request.url]
+    messages = itertools.cycle([message(replace(request, url=url)) for url in urls])
     where = urlsplit(request.url)
-    data = message(request)
-    selector = selectors.DefaultSelector()
-    began: dict[int, float] = {}
-    for _ in range(connections):
-        client = socket.create_connection((where.hostname or "", where.port or 80))
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        selector.register(client, selectors.EVENT_READ)
+    times: list[float] = []
     latencies: list[float] = []
     errors = 0
-    start = time.perf_counter()
-    for key in selector.get_map().values():
-        began[key.fd] = time.perf_counter()
-        key.fileobj.sendall(data)  # type: ignore[union-attr]  # what was registered above are sockets
-    while time.perf_counter() < start + seconds:
-        for key, _ in selector.select(0.1):
-            # The answers are far smaller than this, so each arrives in one piece.
-            answer = key.fileobj.recv(65536)  # type: ignore[union-attr]
-            now = time.perf_counter()
-            latencies.append(now - began[key.fd])
-            errors += not answer.startswith(b"HTTP/1.1 2")
-            began[key.fd] = time.perf_counter()
-            key.fileobj.sendall(data)  # type: ignore[union-attr]
-    took = time.perf_counter() - start
-    latencies.sort()
-    count = len(latencies)
-    p50, p99 = (latencies[min(count - 1, int(count * part))] if count else float("nan") for part in (0.5, 0.99))
-    report.send(Load(count / took, p50, p99, errors))
+    with selectors.DefaultSelector() as selector:
+        began: dict[int, float] = {}
+        for _ in range(connections):
+            client = socket.create_connection((where.hostname or "", where.port or 80))
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            selector.register(client, selectors.EVENT_READ, client)
+        clients = [key.data for key in selector.get_map().values()]
+        start = time.perf_counter()
+        for client in clients:
+            began[client.fileno()] = time.perf_counter()
+            client.sendall(next(messages))
+        while time.perf_counter() < start + seconds:
+            for key, _ in selector.select(0.1):
+                # The answers are far smaller than this, so each arrives in one piece.
+                answer = key.data.recv(65536)
+                now = time.perf_counter()
+                times.append(now)
+                latencies.append(now - began[key.fd])
+                errors += not answer.startswith(b"HTTP/1.1 2")
+                began[key.fd] = time.perf_counter()
+                key.data.sendall(next(messages))
+        for client in clients:
+            client.close()
+    return Answers(start, times, latencies, errors)
+
+
+def _by_loop(request: Request, connections: int, seconds: float, report: Connection) -> None:
+    report.send(drive(request, connections, seconds).load())

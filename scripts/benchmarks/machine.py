@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -29,12 +30,18 @@ def facts(scratch: Path) -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "file system": file_system(scratch),
         "python": platform.python_version(),
-        "load": generator(),
+        "small requests by": generator(),
     }
     for package in ("trio", "h11", "pyarrow", "duckdb", "orjson"):
         found[package] = version(package)
     if not missing(["influxd"]):
         found["influxd"] = _first_line(["influxd", "version"]) + ", wal-fsync-delay 0"
+    if not missing(["clickhouse"]):
+        # The server has no option for it; the client is built from the same source.
+        client = _first_line(["clickhouse-client", "--version"]) if shutil.which("clickhouse-client") else "unknown"
+        found["clickhouse"] = f"{client}, MergeTree with its defaults, which sync nothing before the answer"
+    if shutil.which("wrk"):
+        found["wrk"] = _first_line(["wrk", "-v"])
     return found
 
 

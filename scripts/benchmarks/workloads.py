@@ -24,11 +24,25 @@ class Rows:
     name: str
     body: bytes
     flat: bytes
-    columns: str
+    columns: tuple[str, ...]
+    order_by: str
 
     @property
     def count(self) -> int:
         return self.body.count(b"\n")
+
+    def clickhouse_table(self) -> str:
+        columns = ", ".join(self.columns)
+        return f"CREATE TABLE IF NOT EXISTS {self.name} ({columns}) ENGINE = MergeTree ORDER BY {self.order_by}"
+
+
+def micro_events(rows: int) -> bytes:
+    return b"\n".join(b'{"ts":%d,"user":"u%d","action":"click"}' % (1_700_000_000 + n, n) for n in range(rows))
+
+
+def micro_lines(rows: int) -> bytes:
+    """The same for InfluxDB."""
+    return b"\n".join(b'micro,action=click user="u%d" %d' % (n, 1_700_000_000 + n) for n in range(rows))
 
 
 def flights() -> Rows:
@@ -38,7 +52,7 @@ def flights() -> Rows:
     texts = {"carrier", "tailnum", "origin", "dest"}
     row = orjson.loads(body[: body.index(b"\n")])
     columns = [f"{name} Nullable({'String' if name in texts else 'Int64'})" for name in row if name != "time_hour"]
-    return Rows("flights", body, body, ", ".join([*columns, "time_hour DateTime"]) + ") ORDER BY time_hour")
+    return Rows("flights", body, body, (*columns, "time_hour DateTime"), "time_hour")
 
 
 def nested() -> Rows:
@@ -56,12 +70,22 @@ def nested() -> Rows:
         lines.append(line)
         flat_lines.append(orjson.dumps(_flat(event)) + b"\n")
     columns = (
-        "id Int64, ts DateTime, type Nullable(String), user_id Nullable(Int64), user_name Nullable(String),"
-        " user_address_city Nullable(String), user_address_country Nullable(String), page_url Nullable(String),"
-        " page_referrer Nullable(String), page_load_ms Nullable(Float64), device_os Nullable(String),"
-        " device_width Nullable(Int64), tags Array(String), scores Array(Int64)) ORDER BY ts"
+        "id Nullable(Int64)",
+        "ts DateTime",
+        "type Nullable(String)",
+        "user_id Nullable(Int64)",
+        "user_name Nullable(String)",
+        "user_address_city Nullable(String)",
+        "user_address_country Nullable(String)",
+        "page_url Nullable(String)",
+        "page_referrer Nullable(String)",
+        "page_load_ms Nullable(Float64)",
+        "device_os Nullable(String)",
+        "device_width Nullable(Int64)",
+        "tags Array(String)",
+        "scores Array(Int64)",
     )
-    return Rows("nested", b"".join(lines), b"".join(flat_lines), columns)
+    return Rows("nested", b"".join(lines), b"".join(flat_lines), columns, "ts")
 
 
 def _event(chance: random.Random, number: int) -> dict[str, Any]:
