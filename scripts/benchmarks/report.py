@@ -52,9 +52,9 @@ def text(result: Result) -> str:
         details = "  ".join(f"{what} {_short(value)}" for what, value in result.details.get(name, {}).items())
         line = f"  {name:14} {_short(statistics.median(figures)):>9} {result.unit:8}"
         if name in ratios:
-            line += f" ours/this {ratios[name].median:6.2f} [{ratios[name].low:.2f}-{ratios[name].high:.2f}]"
+            line += f" first/this {ratios[name].median:6.2f} [{ratios[name].low:.2f}-{ratios[name].high:.2f}]"
         else:
-            line += " " * 30
+            line += " " * 31
         lines.append(f"{line}  {details}".rstrip())
     return "\n".join(lines)
 

@@ -59,7 +59,12 @@ def pairs() -> list[Pair]:
         Pair("gzip", "rows/s", Lane("gzip", first, gzip.compress(plain), count, "gzip"), clean),
         Pair("zstd", "rows/s", Lane("zstd", first, zstd, count, "zstd"), clean),
         Pair("nested objects", "rows/s", objects, flat),
-        Pair("timestamps as text", "rows/s", clean, Lane("epoch", epoch[0], b"\n".join(epoch), count)),
+        Pair(
+            "timestamps as text, beside whole numbers",
+            "rows/s",
+            clean,
+            Lane("epoch", epoch[0], b"\n".join(epoch), count),
+        ),
         Pair(
             "60 columns",
             "MB/s",
