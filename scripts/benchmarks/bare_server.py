@@ -30,6 +30,8 @@ async def answer_all(stream: trio.SocketStream) -> None:
             data += connection.send(h11.Data(data=ANSWER)) or b""
             data += connection.send(h11.EndOfMessage()) or b""
             await stream.send_all(data)
+            if connection.our_state is h11.MUST_CLOSE:
+                return
             connection.start_next_cycle()
 
 
@@ -38,7 +40,9 @@ async def handle(stream: trio.SocketStream) -> None:
         await answer_all(stream)
     except (trio.BrokenResourceError, h11.RemoteProtocolError):
         # The load generator leaves in the middle of a body when its time is up.
-        return
+        pass
+    finally:
+        await trio.aclose_forcefully(stream)
 
 
 async def main() -> None:
