@@ -5,14 +5,14 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import PurePath
 
 CALLS = (
     "%file,write,pwrite64,writev,pwritev,pwritev2,ftruncate,fallocate,fsync,fdatasync,sync_file_range,syncfs,sync,msync,"
     "mmap,copy_file_range,sendfile,splice,fchmod,fchown,fsetxattr,ioctl,io_uring_setup,sendto,sendmsg,recvfrom"
 )
 """All that names a path, and all that changes a file by its descriptor."""
-OPTIONS = ("-f", "-qq", "-y", "-xx", "-s", "67108864", "-e", f"trace={CALLS}")
+OPTIONS = ("-f", "--seccomp-bpf", "-qq", "-y", "-xx", "-s", "67108864", "-e", f"trace={CALLS}")
 """Every text in hexadecimal and whole, every descriptor with its path."""
 
 _TEXT = r"(?:\\x[0-9a-f]{2})*"
@@ -21,11 +21,12 @@ _PATH = re.compile(rf'(-?\d+|AT_FDCWD)<({_TEXT})>(?:, "({_TEXT})")?|"({_TEXT})"'
 _STRING = re.compile(rf'"({_TEXT})"(\.\.\.)?')
 
 
-def can_trace() -> bool:
-    """Whether there is an strace, and it is let."""
+def can_trace(*options: str) -> bool:
+    """Whether there is an strace that knows these options, and it is let."""
     if shutil.which("strace") is None:
         return False
-    return subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode == 0
+    command = ["strace", *options, "-o", "/dev/null", "true"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,14 @@ class Call:
     entered: int
     returned: int
 
-    def paths(self) -> list[PurePosixPath]:
+    def paths(self) -> list[PurePath]:
         """Every path that it names, by a text or by a descriptor, in order. Not for calls that send or write texts."""
         found = []
         for descriptor, directory, below, plain in _PATH.findall(self.arguments):
             if descriptor:
-                found.append(PurePosixPath(_bytes(directory).decode()) / _bytes(below).decode())
+                found.append(PurePath(_bytes(directory).decode()) / _bytes(below).decode())
             else:
-                found.append(PurePosixPath(_bytes(plain).decode(errors="replace")))
+                found.append(PurePath(_bytes(plain).decode(errors="replace")))
         return found
 
     @property

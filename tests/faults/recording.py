@@ -16,7 +16,7 @@ from tests.faults.traced_story import Exchange, TracedStory
 from tests.strace import OPTIONS
 
 SEAM = Path(__file__).with_name("seam")
-INTERVALS = ("--compact-interval", "0.5", "--sync-interval", "0.2")
+INTERVALS = ("--compact-interval", "1.0", "--sync-interval", "0.2")
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,14 @@ class Recording:
     directory: Path
 
     @classmethod
-    def make(cls, directory: Path, *, sources: int = 3, bursts: int = 8, seed: int = 0, lies: str = "") -> "Recording":
-        """Start a daemon under strace, tell it a story, and stop it. `lies`: the mistake that its disk makes."""
+    def make(cls, directory: Path, *, sources: int = 3, bursts: int = 8, seed: int = 0, **mistakes: str) -> "Recording":
+        """Start a daemon under strace, tell it a story, and stop it. `mistakes` of its disk: see seam/sitecustomize.py."""
         directory.mkdir(exist_ok=True)
         made = cls(directory)
         made.data.mkdir()
-        prefix = ("strace", *OPTIONS, "--seccomp-bpf", "-o", str(directory / "trace"))
-        env = {"PYTHONPATH": str(SEAM), "SILTSTONE_SEAM_LOG": str(directory / "seam"), "SILTSTONE_SEAM_LIES": lies}
+        prefix = ("strace", *OPTIONS, "-o", str(directory / "trace"))
+        env = {"PYTHONPATH": str(SEAM), "SILTSTONE_SEAM_LOG": str(directory / "seam")}
+        env |= {f"SILTSTONE_SEAM_{name.upper()}": pattern for name, pattern in mistakes.items()}
         daemon = Daemon(made.data, *INTERVALS, prefix=prefix, env=env)
         try:
             story = TracedStory(daemon.start(), sources=sources, bursts=bursts, seed=seed)
@@ -42,6 +43,7 @@ class Recording:
             assert daemon.process.wait(timeout=60) == 0, daemon.log.read_text()
         finally:
             daemon.end()
+        assert '"exception"' not in daemon.log.read_text(), daemon.log.read_text()
         (directory / "exchanges").write_bytes(orjson.dumps([asdict(one) for one in story.exchanges]))
         return made
 
@@ -50,7 +52,10 @@ class Recording:
         return self.directory / "data"
 
     def exchanges(self) -> list[Exchange]:
-        return [Exchange(**one | {"ids": tuple(one["ids"])}) for one in orjson.loads((self.directory / "exchanges").read_bytes())]
+        return [
+            Exchange(**one | {"ids": tuple(one["ids"])})
+            for one in orjson.loads((self.directory / "exchanges").read_bytes())
+        ]
 
     def events(self) -> list[Event]:
         with (self.directory / "trace").open() as trace:

@@ -5,7 +5,8 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from itertools import islice, zip_longest
+from pathlib import PurePath
 
 from tests.strace import Call, hexadecimal, read_calls
 
@@ -21,10 +22,10 @@ READS = {
 }
 """What changes nothing, when it comes without the flags and requests for which `_is_change` looks."""
 NAMES = {
-    **{name: "unlink" for name in ("unlink", "unlinkat")},
-    **{name: "rename" for name in ("rename", "renameat", "renameat2")},
-    **{name: "mkdir" for name in ("mkdir", "mkdirat")},
-    **{name: "sync" for name in ("fsync", "fdatasync")},
+    **dict.fromkeys(("unlink", "unlinkat"), "unlink"),
+    **dict.fromkeys(("rename", "renameat", "renameat2"), "rename"),
+    **dict.fromkeys(("mkdir", "mkdirat"), "mkdir"),
+    **dict.fromkeys(("fsync", "fdatasync"), "sync"),
     "rmdir": "rmdir",
     "pwrite64": "write",
 }
@@ -39,13 +40,13 @@ class Change:
     """One thing done to the data directory, or a sync in it; `path` is below the directory, `new` a rename's second path."""
 
     what: str
-    path: PurePosixPath
-    new: PurePosixPath | None
+    path: PurePath
+    new: PurePath | None
     offset: int
     data: bytes
     call: Call
 
-    def as_the_seam_says(self, root: PurePosixPath) -> str:
+    def as_the_seam_says(self, root: PurePath) -> str:
         detail = "" if self.new is None else str(root / self.new)
         if self.what == "write":
             detail = f"{self.offset}+{len(self.data)} {zlib.crc32(self.data):08x}"
@@ -72,7 +73,7 @@ class Answered:
 Event = Change | Received | Answered
 
 
-def read_events(lines: Iterable[str], root: PurePosixPath) -> list[Event]:
+def read_events(lines: Iterable[str], root: PurePath) -> list[Event]:
     """In the order that counts: a change may be on the device from its beginning on; a sync is worth something once it
     has returned; so is a request; an answer is given from its beginning on. Raises Unmodelled."""
     shown = hexadecimal(str(root))
@@ -98,10 +99,10 @@ def read_events(lines: Iterable[str], root: PurePosixPath) -> list[Event]:
     return [event for _, event in sorted(places, key=lambda place: place[0])]
 
 
-def _change(call: Call, root: PurePosixPath) -> Change | None:
+def _change(call: Call, root: PurePath) -> Change | None:
     """What a call that names the data directory does to it, if anything. Raises Unmodelled."""
     by_descriptor = call.name in ("pwrite64", "fsync", "fdatasync")
-    named = [PurePosixPath(call.file)] if by_descriptor or call.name in ("write", "writev", "mmap") else call.paths()
+    named = [PurePath(call.file)] if by_descriptor or call.name in ("write", "writev", "mmap") else call.paths()
     paths = [path.relative_to(root) for path in named if path.is_relative_to(root)]
     if all(path.parts[:1] and path.parts[0] in EXEMPT for path in paths) or not _is_change(call):
         return None
@@ -134,18 +135,18 @@ def _is_change(call: Call) -> bool:
     return call.name not in READS
 
 
-def disagreements(events: Iterable[Event], seam: Iterable[str], root: PurePosixPath) -> list[str]:
+def disagreements(events: Iterable[Event], seam: Iterable[str], root: PurePath) -> list[str]:
     """Where the seam's log and the trace differ: each thread must say the same in both, in the same order."""
     traced, said = defaultdict[int, list[str]](list), defaultdict[int, list[str]](list)
     for event in sorted((event for event in events if isinstance(event, Change)), key=lambda one: one.call.entered):
         traced[event.call.thread].append(event.as_the_seam_says(root))
     for line in seam:
-        thread, _, rest = line.rstrip("\n").partition(" ")
-        said[int(thread)].append(rest)
+        number, _, rest = line.rstrip("\n").partition(" ")
+        said[int(number)].append(rest)
     found = []
     for thread in sorted(traced.keys() | said.keys()):
-        ours, theirs = traced[thread], said[thread]
-        if ours != theirs:
-            at = next((n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
-            found.append(f"thread {thread}, change {at}: trace {ours[at : at + 1]}, seam {theirs[at : at + 1]}")
+        both = enumerate(zip_longest(traced[thread], said[thread], fillvalue="nothing"))
+        different = ((at, by_trace, by_seam) for at, (by_trace, by_seam) in both if by_trace != by_seam)
+        for at, by_trace, by_seam in islice(different, 1):
+            found.append(f"thread {thread}, change {at}: the trace has {by_trace}; the seam has {by_seam}")
     return found

@@ -39,7 +39,7 @@ class Sent:
     """A post that has begun. `after`: those that were answered with 202 before it began, and not known durable then."""
 
     ids: frozenset[str]
-    keyed: Exchange | None
+    is_keyed: bool
     after: frozenset[int]
     is_touched: bool = False
 
@@ -63,8 +63,7 @@ class SourceLedger:
                 ids = frozenset(exchange.ids)
                 if ids not in self.numbers:
                     self.numbers[ids] = exchange.number
-                    keyed = exchange if exchange.key else None
-                    self.sent[exchange.number] = Sent(ids, keyed, frozenset(self.taken))
+                    self.sent[exchange.number] = Sent(ids, exchange.key is not None, frozenset(self.taken))
                     self.rows.sent(ids)
             case "alter":
                 self.columns.add(WIDE)
@@ -113,19 +112,18 @@ class SourceLedger:
         ids = {*source.rows.good, *source.rows.quarantined}
         untouched = {number: post for number, post in self.sent.items() if not post.is_touched}
         there = {number for number, post in untouched.items() if post.ids <= ids}
-        problems = {
-            "requests that are there in part": [
-                sorted(one) for one in (*(post.ids for post in untouched.values()), *self.together) if 0 < len(one & ids) < len(one)
-            ],
-            "a later request without an earlier one": [
-                (number, gone) for number in there for gone in untouched[number].after - there
-            ],
-            "keys forgotten or remembered against the rows": [
-                number for number, post in untouched.items() if post.keyed and (number in there) != (number in source.keys)
+        wholes = [*(post.ids for post in untouched.values()), *self.together]
+        keyed = [number for number, post in untouched.items() if post.is_keyed]
+        problems: dict[str, list[object]] = {
+            "in part": [sorted(whole) for whole in wholes if 0 < len(whole & ids) < len(whole)],
+            "without an earlier one": [(number, gone) for number in there for gone in untouched[number].after - there],
+            "with a key that does not agree": [
+                number for number in keyed if (number in there) != (number in source.keys)
             ],
         }
-        if any(problems.values()):
-            raise Violation("; ".join(f"{what}: {which[:5]}" for what, which in problems.items() if which))
+        found = [f"requests that are there {how}: {which[:5]}" for how, which in problems.items() if which]
+        if found:
+            raise Violation("; ".join(found))
 
 
 class Ledgers:

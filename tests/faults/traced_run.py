@@ -1,7 +1,7 @@
 """The trace of a daemon as a run of the disk in memory: what it did to its files, with marks of what clients knew."""
 
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from pathlib import PurePath
 
 from tests.faults.memory_disk import ROOT, Entry, Mark, Operation, Sync, Tree, Write
 from tests.faults.traced_changes import Answered, Change, Event, Received
@@ -68,7 +68,7 @@ class TracedRun:
         assert change.new.parent == change.path.parent, f"no one sync makes both names last: {change}"
         return Entry(parent, change.new.name, inode, name, inode in self.tree.directories)
 
-    def _find(self, path: PurePosixPath) -> int:
+    def _find(self, path: PurePath) -> int:
         inode = DATA
         for name in path.parts:
             inode = self.tree.directories[inode][name]

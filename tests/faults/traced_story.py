@@ -115,7 +115,7 @@ class Life:
         """Posts of every kind, some at a time: waiting or not, with keys and without, one row or many, some that do not fit."""
         plans = []
         for _ in range(posts):
-            ids = self._ids(self._dice.choice((0, 1, 1, 2, 3, 40)), self._dice.choice((0, 0, 1, 2)))
+            ids = self._ids(self._dice.choice((0, 1, 1, 1, 2, 2, 3, 25)), self._dice.choice((0, 0, 1, 2)))
             ids = ids or self._ids(1, 0)
             key = f"{self.name}-{ids[0]}" if self._dice.random() < 0.3 else None
             plans.append((ids, self._dice.random() < 0.6, key))

@@ -1,11 +1,14 @@
 """Has a daemon, and each child of it, write down what it does through its one seam to the file system.
 
 Python imports a module of this name at its start when its folder is on PYTHONPATH; so the programs are the real ones, and
-the class that they find in `segments.disk` is this one. SILTSTONE_SEAM_LOG names the file to write to. With
-SILTSTONE_SEAM_LIES the disk is one with a mistake, which a test is to notice.
+the class that they find in `segments.disk` is this one. SILTSTONE_SEAM_LOG names the file to write to.
+
+Two more make mistakes that a test is to notice: what SILTSTONE_SEAM_UNSYNCED, a regular expression, matches the path of is
+said to be synced and is not; what SILTSTONE_SEAM_SECRET matches is done and not written down.
 """
 
 import os
+import re
 import threading
 import zlib
 from pathlib import Path
@@ -13,14 +16,15 @@ from pathlib import Path
 import segments.disk
 
 LOG = os.open(os.environ["SILTSTONE_SEAM_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-LIES = os.environ.get("SILTSTONE_SEAM_LIES", "")
+UNSYNCED, SECRET = (re.compile(os.environ.get(f"SILTSTONE_SEAM_{name}", "(?!)")) for name in ("UNSYNCED", "SECRET"))
 _paths: dict[int, Path] = {}
 """By descriptor, as they were when it was opened."""
 
 
 def _record(what: str, path: Path, detail: object = "") -> None:
-    # One write for a line: the children write to the same file.
-    os.write(LOG, f"{threading.get_native_id()} {what} {path} {detail}\n".encode())
+    if not SECRET.match(what):
+        # One write for a line: the children write to the same file.
+        os.write(LOG, f"{threading.get_native_id()} {what} {path} {detail}\n".encode())
 
 
 class RecordingDisk(segments.disk.Disk):
@@ -42,12 +46,12 @@ class RecordingDisk(segments.disk.Disk):
         _record("write", _paths[descriptor], f"{offset}+{len(data)} {zlib.crc32(data):08x}")
 
     def sync(self, descriptor: int) -> None:
-        if LIES != "files are not synced":
+        if not UNSYNCED.search(str(_paths[descriptor])):
             super().sync(descriptor)
         _record("sync", _paths[descriptor])
 
     def sync_dir(self, path: Path) -> None:
-        if LIES != "directories are not synced":
+        if not UNSYNCED.search(str(path)):
             super().sync_dir(path)
         _record("sync", path)
 
@@ -70,8 +74,7 @@ class RecordingDisk(segments.disk.Disk):
 
     def unlink(self, path: Path) -> None:
         super().unlink(path)
-        if LIES != "removals are kept secret":
-            _record("unlink", path)
+        _record("unlink", path)
 
     def rmdir(self, path: Path) -> None:
         super().rmdir(path)
