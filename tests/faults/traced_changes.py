@@ -102,7 +102,7 @@ def read_events(lines: Iterable[str], root: PurePath) -> list[Event]:
 def _change(call: Call, root: PurePath) -> Change | None:
     """What a call that names the data directory does to it, if anything. Raises Unmodelled."""
     by_descriptor = call.name in ("pwrite64", "fsync", "fdatasync")
-    named = [PurePath(call.file)] if by_descriptor or call.name in ("write", "writev", "mmap") else call.paths()
+    named = [PurePath(call.file)] if by_descriptor or call.name in ("write", "writev") else call.paths()
     paths = [path.relative_to(root) for path in named if path.is_relative_to(root)]
     if all(path.parts[:1] and path.parts[0] in EXEMPT for path in paths) or not _is_change(call):
         return None
