@@ -21,6 +21,8 @@ from tests.faults.traced_story import Exchange
 from tests.strace import OPTIONS, can_trace, hexadecimal
 
 ROOT = PurePosixPath("/d")
+ONE_IN = 3
+"""Of all states that a power cut may leave at every operation so many are judged, spread over the trace."""
 needs_strace = pytest.mark.skipif(
     not can_trace(*OPTIONS),
     reason="strace is not installed, too old, or may not trace here: NOTHING shows that the daemon's system calls are "
@@ -30,16 +32,16 @@ needs_strace = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
-    return Recording.make(tmp_path_factory.mktemp("traced"), sources=3, bursts=12)
+    return Recording.make(tmp_path_factory.mktemp("traced"), sources=6, bursts=2)
 
 
 @needs_strace
 def test_ten_thousand_power_cuts_in_the_trace_of_a_real_daemon_lose_nothing_and_double_nothing(recording):
-    tally = check_recording(recording)
+    tally = check_recording(recording, one_in=ONE_IN)
 
     print(tally)
     assert tally.states >= 10_000
-    assert tally.recoveries >= 3_000
+    assert tally.recoveries >= 2_000
 
 
 @needs_strace
