@@ -21,7 +21,7 @@ from tests.faults.traced_story import Exchange
 from tests.strace import OPTIONS, can_trace, hexadecimal
 
 ROOT = PurePosixPath("/d")
-ONE_IN = 3
+ONE_IN = 2
 """Of all states that a power cut may leave at every operation so many are judged, spread over the trace."""
 needs_strace = pytest.mark.skipif(
     not can_trace(*OPTIONS),

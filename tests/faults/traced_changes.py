@@ -17,7 +17,7 @@ NUMBER = re.compile(rb"\r\nX-Exchange: (\d+)\r\n")
 ANSWER = re.compile(rb"HTTP/1\.1 [2-5].*?\r\nx-request-id: (\w+)\r\n", re.DOTALL)
 SOCKETS = ("socket:", "TCP")
 READS = {
-    *("access", "faccessat", "faccessat2", "chdir", "execve", "getcwd", "getxattr", "lgetxattr", "lstat", "mmap"),
+    *("access", "faccessat", "faccessat2", "execve", "getcwd", "getxattr", "lgetxattr", "lstat", "mmap"),
     *("newfstatat", "open", "openat", "readlink", "readlinkat", "stat", "statfs", "statx", "ioctl"),
 }
 """What changes nothing, when it comes without the flags and requests for which `_is_change` looks."""
