@@ -1,5 +1,6 @@
 """Long runs of the fault tests; each command says what it does to the store and prints how to repeat what it finds."""
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,10 @@ from tests.faults.crash_runs import FAULTS, Job, plan, run_all
 from tests.faults.fault_sweep import EVERY_SWEEP, SHARED_SWEEPS, FaultSweep, Outcome
 from tests.faults.fuzz_targets import TARGETS
 from tests.faults.kill_storm import Storm
+from tests.faults.recording import Recording
 from tests.faults.shim import Shim
+from tests.faults.traced_check import Tally as TracedTally
+from tests.faults.traced_check import check_recording
 
 
 @click.group(help=__doc__)
@@ -93,6 +97,33 @@ def storm(ends: int, seed: int, how: str) -> None:
             print(f"{ends} ends; {clients}")
         finally:
             daemon.end()
+
+
+@main.command()
+@click.option("--states", default=200_000, show_default=True, help="go on until so many were judged")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--one-in", default=1, show_default=True, help="judge one state in so many")
+@click.option(
+    "--recording",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="one recording only, as a failure names it",
+)
+def traced(states: int, seed: int, one_in: int, recording: Path | None) -> None:
+    """Trace a real daemon's system calls, and build and judge what a power cut may leave at each of them."""
+    if recording is not None:
+        print(check_recording(Recording(recording), seed=seed, one_in=one_in))
+        return
+    tally = TracedTally()
+    while tally.states < states:
+        # Kept when something is found, which can't be seen again without it.
+        scratch = Path(tempfile.mkdtemp(prefix="siltstone-traced-"))
+        made = Recording.make(scratch, sources=5, bursts=4, seed=seed)
+        if differences := made.disagreements(made.events()):
+            sys.exit("\n".join(differences))
+        tally += check_recording(made, seed=seed, one_in=one_in)
+        shutil.rmtree(scratch)
+        seed += 1
+        print(f"{tally}; next seed {seed}", flush=True)
 
 
 @main.command()

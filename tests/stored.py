@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pyarrow.parquet as pq
 
 from segments.compaction import Compacted, compact
 from segments.datafile import parse_datafile
@@ -18,10 +17,12 @@ from segments.group import Committed, Write
 from segments.keys import Key
 from segments.lines import parse_body
 from segments.recovery import create_source, recover
+from segments.segment_file import open_segment
 from segments.snapshot import Snapshot, open_snapshot
 from segments.source_log import SourceLog
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+REAL = Disk()
 SCHEMA = parse_datafile(
     "SCHEMA >\n    `id` Nullable(Int64) `json:$.id`,\n    `text` Nullable(String) `json:$.text`\n"
 ).schema
@@ -86,10 +87,10 @@ class Stored:
         return rows_of(self.snapshot(), "quarantine")
 
 
-def rows_of(snapshot: Snapshot, kind: RowKind) -> list[dict[str, Any]]:
-    """What a snapshot holds of one kind: segments first, then the rest of the log."""
+def rows_of(snapshot: Snapshot, kind: RowKind, disk: Disk = REAL) -> list[dict[str, Any]]:
+    """What a snapshot of that disk holds of one kind: segments first, then the rest of the log."""
     rows = snapshot.of(kind)
-    found: list[dict[str, Any]] = [row for path in rows.paths for row in pq.ParquetFile(path).read().to_pylist()]
+    found: list[dict[str, Any]] = [row for ref in rows.segments for row in open_segment(disk, ref).read().to_pylist()]
     tail: list[dict[str, Any]] = rows.tail.to_pylist()
     return found + tail
 

@@ -2,15 +2,14 @@
 
 import os
 import re
-import shutil
 import signal
-import subprocess
 import threading
 from dataclasses import dataclass
 
 import pytest
 
 from tests.daemons import TOKEN, Daemon
+from tests.strace import can_trace
 
 CALLS = "fdatasync,fsync,sendto,write,pwrite64"
 FILE = re.compile(r"\w+\(\d+<([^>]*)>")
@@ -26,12 +25,6 @@ class Event:
     kind: str
     name: str
     file: str = ""
-
-
-def can_trace() -> bool:
-    if shutil.which("strace") is None:
-        return False
-    return subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode == 0
 
 
 def read_trace(text: str) -> list[Event]:

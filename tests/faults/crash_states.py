@@ -28,9 +28,9 @@ class Device:
 
     def take(self, operation: Operation) -> None:
         match operation:
-            case Sync(inode, failed):
-                mine = [one for one in self.waiting if _belongs(one, inode)]
-                self.waiting = [one for one in self.waiting if not _belongs(one, inode)]
+            case Sync(inode, failed, missed):
+                mine = [one for one in self.waiting if _belongs(one, inode) and one not in missed]
+                self.waiting = [one for one in self.waiting if one not in mine]
                 if failed:
                     # A failed sync may have written any part of them; no later one will write the rest.
                     self.doomed += [one for one in mine if isinstance(one, Write)]

@@ -38,10 +38,14 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """Of a file or a directory. One that failed takes what was waiting with it: a later sync will not bring it back."""
+    """Of a file or a directory. One that failed takes what was waiting with it: a later sync will not bring it back.
+
+    `missed` are changes that came before it returned, and too late for it.
+    """
 
     inode: int
     failed: bool = False
+    missed: "tuple[Entry | Write, ...]" = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ class MemoryDisk(Disk):
         self._inodes += 1
         return self._inodes
 
-    def _find(self, path: PurePath) -> int:
+    def inode(self, path: PurePath) -> int:
         inode = ROOT
         for name in path.parts[1:]:
             try:
@@ -167,7 +171,7 @@ class MemoryDisk(Disk):
 
     def create(self, path: Path, mode: int) -> int:
         self._step()
-        parent = self._find(path.parent)
+        parent = self.inode(path.parent)
         if path.name in self.cache.directories[parent]:
             raise FileExistsError(errno.EEXIST, "there is one", str(path))
         inode = self._new_inode()
@@ -182,7 +186,7 @@ class MemoryDisk(Disk):
 
     def open_to_write(self, path: Path) -> int:
         self._step()
-        return self._open(self._find(path))
+        return self._open(self.inode(path))
 
     def pwrite(self, descriptor: int, data: bytes, offset: int) -> None:
         inode = self._descriptors[descriptor]
@@ -231,10 +235,10 @@ class MemoryDisk(Disk):
         self._to_be_told.discard(descriptor)
 
     def sync_dir(self, path: Path) -> None:
-        self._sync(self._find(path))
+        self._sync(self.inode(path))
 
     def sync_path(self, path: Path) -> None:
-        inode = self._find(path)
+        inode = self.inode(path)
         self._sync_or_forget(inode)
         self._forget(inode)
 
@@ -246,7 +250,7 @@ class MemoryDisk(Disk):
             raise
 
     def map_synced(self, path: Path) -> memoryview:
-        inode = self._find(path)
+        inode = self.inode(path)
         self._sync_or_forget(inode)
         return memoryview(self.cache.files[inode])
 
@@ -254,7 +258,7 @@ class MemoryDisk(Disk):
         return memoryview(self.read(path))
 
     def read(self, path: Path) -> bytes:
-        inode = self._find(path)
+        inode = self.inode(path)
         if inode in self.cache.directories:
             raise IsADirectoryError(errno.EISDIR, "a directory", str(path))
         return self.cache.files[inode]
@@ -266,44 +270,44 @@ class MemoryDisk(Disk):
         return datetime(2026, 11, 23, tzinfo=UTC)
 
     def listdir(self, path: Path) -> list[str]:
-        inode = self._find(path)
+        inode = self.inode(path)
         if inode not in self.cache.directories:
             raise NotADirectoryError(errno.ENOTDIR, "no directory", str(path))
         return sorted(self.cache.directories[inode])
 
     def exists(self, path: Path) -> bool:
         try:
-            self._find(path)
+            self.inode(path)
         except FileNotFoundError:
             return False
         return True
 
     def is_dir(self, path: Path) -> bool:
-        return self.exists(path) and self._find(path) in self.cache.directories
+        return self.exists(path) and self.inode(path) in self.cache.directories
 
     def mkdir(self, path: Path) -> None:
         self._step()
         if self.exists(path):
             raise FileExistsError(errno.EEXIST, "there is one", str(path))
         inode = self._new_inode()
-        self._do(Entry(self._find(path.parent), path.name, inode, is_directory=True))
+        self._do(Entry(self.inode(path.parent), path.name, inode, is_directory=True))
 
     def rename(self, old: Path, new: Path) -> None:
         self._step()
         assert old.parent == new.parent, (
             "a rename across directories is not one step that a directory's sync makes last"
         )
-        inode = self._find(old)
+        inode = self.inode(old)
         is_directory = inode in self.cache.directories
-        self._do(Entry(self._find(old.parent), new.name, inode, old.name, is_directory))
+        self._do(Entry(self.inode(old.parent), new.name, inode, old.name, is_directory))
 
     def unlink(self, path: Path) -> None:
         self._step()
-        self._find(path)
-        self._do(Entry(self._find(path.parent), gone=path.name))
+        self.inode(path)
+        self._do(Entry(self.inode(path.parent), gone=path.name))
 
     def rmdir(self, path: Path) -> None:
         self._step()
         if self.listdir(path):
             raise OSError(errno.ENOTEMPTY, "not empty", str(path))
-        self._do(Entry(self._find(path.parent), gone=path.name))
+        self._do(Entry(self.inode(path.parent), gone=path.name))

@@ -12,6 +12,7 @@ import orjson
 from segments.disk import Disk
 from segments.errors import StorageError
 from segments.filenames import SourceDir
+from segments.segment_file import check_segment
 from segments.snapshot import open_snapshot
 from tests.stored import rows_of
 
@@ -38,7 +39,10 @@ class Found:
 
     @classmethod
     def of(cls, rows: Iterable[dict[str, Any]], quarantined: Iterable[dict[str, Any]]) -> "Found":
-        rows = list(rows)
+        rows, quarantined = list(rows), list(quarantined)
+        for row in quarantined:
+            if orjson.loads(row["c__row"]) != orjson.loads(event(row["id"])):
+                raise Violation(f"the quarantined row {row} is not the one that was sent")
         for row in rows:
             if row["v"] != value(row["id"]):
                 raise Violation(f"the row {row} is not the one that was sent")
@@ -47,15 +51,20 @@ class Found:
 
 def read_files(directory: Path) -> Found:
     """What the files of a source hold, without a daemon. Raises Violation for damage: no fault may look like it."""
-    if not directory.exists():
-        return Found(Counter(), Counter())
+    return read_source(Disk(), SourceDir(directory)) if directory.exists() else Found(Counter(), Counter())
+
+
+def read_source(disk: Disk, source: SourceDir) -> Found:
+    """What a reader finds in a source. Raises Violation for damage."""
     try:
-        snapshot = open_snapshot(Disk(), SourceDir(directory))
+        snapshot = open_snapshot(disk, source)
+        for ref in (*snapshot.rows.segments, *snapshot.quarantine.segments, *snapshot.others):
+            check_segment(disk, ref)
+        if snapshot.damage:
+            raise Violation(f"there is damage: {[str(one) for one in snapshot.damage]}")
+        return Found.of(rows_of(snapshot, "rows", disk), rows_of(snapshot, "quarantine", disk))
     except StorageError as error:
         raise Violation(f"nothing can be read: {error}") from error
-    if snapshot.damage:
-        raise Violation(f"there is damage: {[str(one) for one in snapshot.damage]}")
-    return Found.of(rows_of(snapshot, "rows"), rows_of(snapshot, "quarantine"))
 
 
 @dataclass
