@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from time import time
@@ -53,7 +53,6 @@ class Call:
     wait: bool
     is_document: bool
     may_make: bool
-    key: str | None = None
 
 
 class EventsApi:
@@ -79,7 +78,7 @@ class EventsApi:
             raise InboxFull
         with self._intake.budget.reserved() as reservation:
             body, decoded = await self._take_in(request, call, reservation)
-            key = None if call.key is None else await _key(request.token, call.key, body)
+            key = await idempotency_key(request, body)
             request.size = len(body)
             if request.head.content_length is None:
                 self._limits.charge(call.name, len(body))
@@ -229,11 +228,7 @@ def _check(request: Request, name: str, *, auto_create: bool) -> Call:
     may_make = auto_create and request.token.may_create
     call = _checked(name, query.get("wait", ""), query.get("format", ""), may_make=may_make)
     codec_of(headers.get(b"content-encoding"))
-    key = headers.get(b"idempotency-key")
-    if key is not None:
-        if not 0 < len(key) <= _KEY_BYTES_MAX:
-            raise Refused(400, f"an Idempotency-Key has 1 to {_KEY_BYTES_MAX} characters")
-        call = replace(call, key=key.decode("latin-1"))
+    check_key(request)
     proof = query.get("x-vercel-verify")
     if proof is not None:
         if not _PROOF.fullmatch(proof):
@@ -261,13 +256,25 @@ def _checked(name: str, wait_text: str, text_format: str, *, may_make: bool) -> 
     return Call(name, wait, text_format == "json", may_make)
 
 
-async def _key(token: Token, key: str, body: bytes) -> Key:
+def check_key(request: Request) -> None:
+    """Raises Refused for an Idempotency-Key that can't be kept."""
+    key = request.head.headers.get(b"idempotency-key")
+    if key is not None and not 0 < len(key) <= _KEY_BYTES_MAX:
+        raise Refused(400, f"an Idempotency-Key has 1 to {_KEY_BYTES_MAX} characters")
+
+
+async def idempotency_key(request: Request, body: bytes) -> Key | None:
+    """What the request is known by if it is sent again; None when it has no Idempotency-Key."""
+    key = request.head.headers.get(b"idempotency-key")
+    if key is None:
+        return None
+
     def fingerprint() -> str:
         return hashlib.sha256(body).hexdigest()
 
     large = len(body) > INLINE_BYTES_MAX
     digest = await trio.to_thread.run_sync(fingerprint) if large else fingerprint()
-    return Key(token.id, key, digest, int(time()))
+    return Key(request.token.id, key.decode("latin-1"), digest, int(time()))
 
 
 def _check_rows(rows: int, schema: Schema) -> None:

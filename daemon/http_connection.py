@@ -195,19 +195,21 @@ class HttpConnection:
     async def drain(self, head: Head) -> None:
         """Read and forget the body of a refused request if it is short, so that the connection can be used again."""
         length = self._unread(head)
-        if length is not None and 0 < length <= DRAIN_BYTES_MAX:
+        if length is not None and length <= DRAIN_BYTES_MAX:
             try:
                 await self.read_body(bytes_max=HEAD_READ_BYTES + DRAIN_BYTES_MAX, progress=NO_PROGRESS)
             except BadRequest:
                 self.closing = True
 
     def _unread(self, head: Head) -> int | None:
-        """How much of the body has not been read; None when that is not known, or the client has not begun to send it."""
+        """How much is to be read before the next request; None when nothing is, or nobody knows how much, or the client has
+        not begun to send it."""
         if self._plain:
-            return self._body_left
+            return self._body_left or None
         if self._h11.their_state is not h11.SEND_BODY or self._h11.they_are_waiting_for_100_continue:
             return None
-        return head.content_length if b"transfer-encoding" not in head.headers else None
+        # h11 wants to be asked for the end of a body without bytes, too.
+        return head.content_length or (0 if b"transfer-encoding" not in head.headers else None)
 
     async def respond(self, status: int, fields: Fields, body: bytes) -> None:
         """Send a whole answer. If the request's body has not been read, the connection closes after it."""

@@ -14,7 +14,7 @@ from daemon.administration import AdministrationApi, datafile_text
 from daemon.admission import Reservation
 from daemon.answers import Answer, Refused, Request, json_answer
 from daemon.datasources import DatasourcesApi
-from daemon.events import Call, EventsApi
+from daemon.events import Call, EventsApi, check_key, idempotency_key
 from daemon.intake import Intake
 from daemon.jobs import Jobs
 from daemon.payload import Payload, read_payload
@@ -130,11 +130,12 @@ class ImportsApi:
             rows = await _as_events(work, schema)
         reservation.hold(len(work.rows) + len(rows))
         request.size = len(work.rows)
+        check_key(request)
         self._events.charge(request, name, len(work.rows))
         if mode == "replace":
             return await self._replace(name, rows)
         call = Call(name, wait=True, is_document=False, may_make=mode == "create" and request.token.may_create)
-        return await self._events.store(call, rows, None, reservation)
+        return await self._events.store(call, rows, await idempotency_key(request, work.rows), reservation)
 
     async def _replace(self, name: str, rows: bytes) -> Committed:
         while True:

@@ -10,6 +10,7 @@ from daemon.answers import Request
 from query.service_tables import OPS_LOG
 
 REQUESTS_MAX = 100_000
+ERROR_CHARACTERS_MAX = 500
 _Line = tuple[float, str, str, str, int, int, int, int, float, str, str]
 
 
@@ -34,7 +35,7 @@ class RequestLog:
                 request.size,
                 now - request.started,
                 request.connection.request_id.decode(),
-                error,
+                error[:ERROR_CHARACTERS_MAX],
             )
         )
 

@@ -39,6 +39,7 @@ class Sources:
         self._threads = WriterThreads()
         self._names = {name.lower(): name for name in disk.listdir(data.sources) if name_problem(name) is None}
         self._ids: dict[str, str] = {}
+        self._moves = 0
         self._open: dict[str, Ingest] = {}
         self._opening: dict[str, trio.Lock] = {}
         self._creating = trio.Lock()
@@ -71,9 +72,12 @@ class Sources:
         """The name of the data source that has `name` for its id; any other name is given back as it is."""
         if not SOURCE_ID.fullmatch(name):
             return name
-        if name not in self._ids:
-            unread = set(self._names.values()) - set(self._ids.values())
-            self._ids.update(await trio.to_thread.run_sync(self._read_ids, unread))
+        while name not in self._ids:
+            unread, moves = set(self._names.values()) - set(self._ids.values()), self._moves
+            found = await trio.to_thread.run_sync(self._read_ids, unread)
+            if self._moves == moves:
+                self._ids.update(found)
+                break
         return self._ids.get(name, name)
 
     def _read_ids(self, names: set[str]) -> dict[str, str]:
@@ -186,6 +190,7 @@ class Sources:
         """Go by where the directory is: it may have moved although that could not be made durable."""
         moved = not self._disk.exists(source.path)
         if moved:
+            self._moves += 1
             self._names.pop(name.lower(), None)
             self._ids = {source_id: other for source_id, other in self._ids.items() if other != name}
         return moved

@@ -111,6 +111,20 @@ def test_bad_file(api):
 
 
 @states(
+    "Appending rows or a file with an `Idempotency-Key` is done once, too; with another body it is refused with 422."
+)
+def test_append_with_a_key(api, name):
+    api.post(b'{"n":1}', f"name={name}&wait=true")
+    for route in (f"/v0/datasources?mode=append&format=ndjson&name={name}", f"/v1/datasources/{name}/append"):
+        key = route[:9]
+        for _ in range(2):
+            assert api.call("POST", route, b'{"n":2}', Idempotency_Key=key).status == 200
+        assert api.call("POST", route, b'{"n":3}', Idempotency_Key=key).status == 422
+    assert api.call("POST", f"/v0/datasources?mode=append&name={name}", b'{"n":2}', Idempotency_Key="").status == 400
+    assert query(api.data, f"SELECT n FROM {name} ORDER BY n") == [{"n": 1}, {"n": 2}, {"n": 2}]
+
+
+@states(
     "`POST /v0/datasources?mode=create&name=&schema=&engine_sorting_key=` makes a data source from form fields or parameters."
 )
 def test_create_from_fields(api, name):
