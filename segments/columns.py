@@ -4,8 +4,9 @@ Each conversion has two speeds and one meaning: when every value of a column is 
 in one call; otherwise each value is judged alone. Nothing is rounded, cut or guessed.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -26,7 +27,28 @@ class Fitted:
 def fit_column(kind: ColumnType, values: Sequence[Any]) -> Fitted:
     """Convert JSON values (as orjson gives them, or `Number`) to `kind`."""
     plain = plain_column(kind, values)
-    return Fitted(plain, {}) if plain is not None else fit_values(kind, values)
+    return Fitted(plain, {}) if plain is not None else _fit_around(kind, values) or fit_values(kind, values)
+
+
+def _fit_around(kind: ColumnType, values: Sequence[Any]) -> Fitted | None:
+    """The column when all its values are plain but a few of other Python types, and none of those fits; else None."""
+    kinds = Counter(map(type, values))
+    nulls = kinds.pop(type(None), 0)
+    if not kinds or (len(kinds) == 1 and not nulls):
+        return None
+    usual, _ = kinds.most_common(1)[0]
+    fine = {usual, type(None)} if kind.nullable else {usual}
+    odd = [index for index, value in enumerate(values) if type(value) not in fine]
+    if not odd:
+        return None
+    errors = fit_values(kind, [values[index] for index in odd]).errors
+    if len(errors) < len(odd):
+        return None
+    rest = list(values)
+    for index in odd:
+        rest[index] = None
+    plain = plain_column(replace(kind, nullable=True), rest)
+    return None if plain is None else Fitted(plain, {odd[place]: reason for place, reason in errors.items()})
 
 
 def fit_values(kind: ColumnType, values: Sequence[Any]) -> Fitted:
