@@ -8,7 +8,7 @@ from segments.disk import Disk
 from segments.errors import Corruption, StorageError
 from segments.filenames import DataDir, SourceDir
 from segments.manifest import Manifest, SegmentRef
-from segments.segment_file import Facts, check_segment, read_facts
+from segments.segment_file import check_segment, missing_quarantined, read_facts
 from segments.snapshot import read_consistently
 from segments.source_files import load_altered_lsn, load_identity, load_schema
 from segments.wal_reader import WalFile
@@ -52,7 +52,7 @@ def verify_source(disk: Disk, source: SourceDir) -> Verdict:
             lost.append(f"{facts.lost} rows of {span} were lost to damage, which a repair set aside in damaged/")
         if ref in manifest.rows:
             rows += facts.rows + facts.quarantined_rows
-            problems += _check_companions(manifest, ref, facts)
+            problems += _check_companions(disk, manifest, ref)
     for file in log.files:
         problems += _check_payloads(file)
         rows += sum(frame.count for frame in file.frames)
@@ -75,13 +75,15 @@ def tokens_damage(disk: Disk, data: DataDir) -> Corruption | None:
     return None
 
 
-def _check_companions(manifest: Manifest, ref: SegmentRef, facts: Facts) -> list[str]:
+def _check_companions(disk: Disk, manifest: Manifest, ref: SegmentRef) -> list[str]:
     """A rows segment knows how many quarantined rows were published with it; a missing file shows by that alone."""
-    span = (ref.name.first_lsn, ref.name.last_lsn)
-    there = any((other.name.first_lsn, other.name.last_lsn) == span for other in manifest.quarantine)
-    if there or not facts.quarantined_rows or span[1] <= manifest.applied.quarantine_floor_lsn:
+    try:
+        missing = missing_quarantined(disk, manifest, ref)
+    except StorageError:
+        # The segment of them is damaged, which is a problem of its own.
         return []
-    return [f"{facts.quarantined_rows} quarantined rows of LSNs {span[0]} to {span[1]} are missing ({ref.path})"]
+    span = f"LSNs {ref.name.first_lsn} to {ref.name.last_lsn}"
+    return [f"{missing} quarantined rows of {span} are missing ({ref.path})"] if missing else []
 
 
 def _check_payloads(file: WalFile) -> list[str]:

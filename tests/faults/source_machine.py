@@ -20,12 +20,13 @@ from segments.alteration import alter
 from segments.compaction import compact
 from segments.datafile import parse_datafile
 from segments.decode import Counts, decode
+from segments.disk import remove_tree
 from segments.errors import KeyReused, SchemaChanged
 from segments.filenames import Lsn
 from segments.group import Committed, Outcome, Write
 from segments.keys import Key
 from segments.lines import parse_body
-from segments.recovery import remove_tree, rename_source, unname_source
+from segments.recovery import rename_source, unname_source
 from segments.replaying import Replayed, replay
 from segments.truncation import replace_rows, truncate
 from tests.faults.source_model import KEYS_MAX, Event, Floors, Group, Model, Shape, look

@@ -12,13 +12,14 @@ import orjson
 from segments.alteration import alter
 from segments.compaction import compact
 from segments.datafile import parse_datafile
+from segments.disk import remove_tree
 from segments.errors import StorageError, WriteFailed
 from segments.filenames import DataDir, RowKind
 from segments.group import Committed, Write
 from segments.keys import Key
 from segments.lines import parse_body
 from segments.manifest import read_manifest
-from segments.recovery import create_source, recover, remove_tree, remove_unborn, unname_source
+from segments.recovery import create_source, recover, remove_unborn, unname_source
 from segments.replaying import replay
 from segments.segment_file import check_segment, open_segment, read_schema
 from segments.snapshot import open_snapshot
