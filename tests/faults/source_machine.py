@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from segments import compaction, keys, source_log
+from segments import compaction, keys, merge, source_log
 from segments.alteration import alter
 from segments.compaction import compact
 from segments.datafile import parse_datafile
@@ -26,6 +26,7 @@ from segments.filenames import Lsn
 from segments.group import Committed, Outcome, Write
 from segments.keys import Key
 from segments.lines import parse_body
+from segments.merge import merge_next
 from segments.recovery import rename_source, unname_source
 from segments.replaying import Replayed, replay
 from segments.truncation import replace_rows, truncate
@@ -204,6 +205,17 @@ class SourceMachine(RuleBasedStateMachine):
             assert done.published == through
             model.log.published = done.published
 
+    @rule(place=places, fault=faults, before=st.lists(groups, max_size=2))
+    def merge(self, place: int, fault: Fault | None, before: list[list[Request]]) -> None:
+        """When the day is over, with some more segments of it. Nobody can tell that it happened."""
+        for group in before:
+            self.commit(place, group, durably=True, fault=None)
+            self.compact(place, fault=None, meanwhile=None)
+        name, _ = self.pick(place)
+        source, now = self.store.source(name), self.store.now + timedelta(days=1)
+        merged = self.store.attempt(name, lambda: merge_next(self.store.disk, source, now=now), fault)
+        self.tally["merges"] += merged is not None
+
     @rule(place=places, kind=st.sampled_from(["rows", "quarantine"]), fault=faults)
     def truncate(self, place: int, kind: Any, fault: Fault | None) -> None:
         name, model = self.pick(place)
@@ -299,12 +311,12 @@ class SourceMachine(RuleBasedStateMachine):
 @contextmanager
 def small_limits() -> Iterator[None]:
     """Limits that short runs reach."""
-    before = keys.KEYS_MAX, source_log.SEAL_BYTES, compaction.RUN_BYTES_MAX
-    keys.KEYS_MAX, source_log.SEAL_BYTES, compaction.RUN_BYTES_MAX = KEYS_MAX, 6000, 12000
+    before = keys.KEYS_MAX, source_log.SEAL_BYTES, compaction.RUN_BYTES_MAX, merge.ARROW_BYTES_MAX
+    keys.KEYS_MAX, source_log.SEAL_BYTES, compaction.RUN_BYTES_MAX, merge.ARROW_BYTES_MAX = KEYS_MAX, 6000, 12000, 4000
     try:
         yield
     finally:
-        keys.KEYS_MAX, source_log.SEAL_BYTES, compaction.RUN_BYTES_MAX = before
+        keys.KEYS_MAX, source_log.SEAL_BYTES, compaction.RUN_BYTES_MAX, merge.ARROW_BYTES_MAX = before
 
 
 def run(*, runs: int, steps: int = 40, with_seed: int | None = None) -> Counter[str]:

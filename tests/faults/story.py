@@ -19,6 +19,7 @@ from segments.group import Committed, Write
 from segments.keys import Key
 from segments.lines import parse_body
 from segments.manifest import read_manifest
+from segments.merge import merge_next
 from segments.recovery import create_source, recover, remove_unborn, unname_source
 from segments.replaying import replay
 from segments.segment_file import check_segment, open_segment, read_schema
@@ -196,6 +197,15 @@ class Story:
             log.published = compact(self.disk, SOURCE, through=log.sealed_lsn, now=self.now).published
 
         self._on_log(move)
+
+    def merge(self) -> None:
+        """Merge the small segments of days that are over, as the daemon's child does it for one source."""
+
+        def all_of_them(log: SourceLog) -> None:
+            while not log.damage and merge_next(self.disk, SOURCE, now=self.now):
+                pass
+
+        self._on_log(all_of_them)
 
     def _change(self, step: Step, work: Callable[[SourceLog], object], request: Request | None = None) -> None:
         self.disk.mark(Begun(step, request))
