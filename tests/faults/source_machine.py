@@ -130,6 +130,8 @@ class SourceMachine(RuleBasedStateMachine):
                 model.sent[name] = sent
             writes.append(self.write(model, request, sent, key))
             known = self.known(model, window, key) if key is not None else None
+            # However old the clock makes it, a key of this very group is known.
+            known = next((one for one in new_keys if (one.scope, one.key) == name and key is not None), known)
             decoded = writes[-1].body
             if known is not None and key is not None:
                 same = known.fingerprint == key.fingerprint

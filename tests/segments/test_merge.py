@@ -1,6 +1,7 @@
 """Days that are over become few files, and no reader sees a row twice, or misses one, at any moment."""
 
 import errno
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from segments.disk import Disk
 from segments.errors import Corruption, SwapRefused
 from segments.filenames import MergingName, RowKind
 from segments.group import Write
+from segments.inventory import take_stock
 from segments.lines import parse_body
 from segments.manifest import read_applied
 from segments.merge import is_merge_due, merge_next, settle_merging
@@ -351,3 +353,40 @@ def test_no_tool_that_reads_rows_looks_into_what_is_being_built(stored):
     assert duckdb.execute(f"SELECT sum(id) FROM '{rows}/**/*.parquet'").fetchall() == [(3,)]
     assert pq.read_table(rows)["id"].to_pylist() == [1, 2]
     assert sum(ds.dataset(rows, partitioning="hive").to_table()["id"].to_pylist()) == 3
+
+
+def test_globs_and_readers_see_every_row_once_while_days_are_swapped(stored, monkeypatch):
+    """One day, swapped again and again, as its segments grow two by two; a name that went away is an error, and no answer."""
+    log = stored.open()
+    for number in range(100, 132):
+        publish(stored, log, number, -number)
+    (in_memory,) = {read_facts(stored.disk, ref).arrow_bytes for ref in stored.snapshot().quarantine.segments}
+    glob = f"{stored.source.kind('rows')}/**/*.parquet"
+    swaps: list[Path] = []
+
+    def merge_on_and_on() -> None:
+        for factor in (2, 4, 8, 16, 32):
+            monkeypatch.setattr(merge, "ARROW_BYTES_MAX", 2 * factor * in_memory)
+            swaps.extend(merge_all(stored))
+
+    merging = threading.Thread(target=merge_on_and_on)
+    merging.start()
+    seen = set()
+    answers = 0
+    with duckdb.connect() as connection:
+        while merging.is_alive() or answers == 0:
+            stock = take_stock(stored.disk, stored.source)
+            assert (stock.rows, stock.quarantined_rows) == (32, 32)
+            assert verify_source(stored.disk, stored.source).problems == ()
+            try:
+                found = connection.execute(f"SELECT count(*), count(DISTINCT id), sum(id) FROM '{glob}'").fetchall()
+            except duckdb.IOException:
+                continue
+            assert found == [(32, 32, sum(range(100, 132)))]
+            answers += 1
+            seen.add(stock.segments)
+    merging.join()
+
+    assert files(stored) == files(stored, "quarantine") == ["1-00000000000000000064"]
+    assert len(swaps) > 20
+    assert len(seen) > 3
