@@ -12,6 +12,7 @@ from daemon.admission import Watch
 from daemon.compactor import Compactor
 from daemon.config import Config
 from daemon.disk_space import DiskSpace
+from daemon.merger import Merger
 from daemon.request_log import RequestLog
 from daemon.route_table import build_router
 from daemon.routes import Routes
@@ -62,9 +63,9 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 log = RequestLog()
                 router = build_router(config, owned.disk, sources, owned.tokens, worker, log, space)
                 routes = Routes(router, owned.tokens, watch, log)
-                compactor = Compactor(
-                    sources, interval_s=config.compact_interval_s, lock_descriptor=owned.lock_descriptor
-                )
+                lock = owned.lock_descriptor
+                merger = Merger(sources, owned.disk, space, lock_descriptor=lock)
+                compactor = Compactor(sources, merger, interval_s=config.compact_interval_s, lock_descriptor=lock)
                 background.start_soon(watch.run)
                 background.start_soon(space.run)
                 background.start_soon(compactor.run)

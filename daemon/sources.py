@@ -13,10 +13,10 @@ import trio
 from daemon.config import SOURCE_IDLE_S, Config
 from daemon.ingest import ActorClosing, Ingest
 from daemon.writer_threads import WriterThreads
-from segments.disk import Disk
+from segments.disk import Disk, remove_tree
 from segments.errors import Corruption, SchemaError, UnknownSource
 from segments.filenames import SOURCE_ID, DataDir, SourceDir, name_problem
-from segments.recovery import create_source, recover, remove_tree, rename_source, unname_source
+from segments.recovery import create_source, recover, rename_source, unname_source
 from segments.source_files import load_identity
 from segments.source_log import SourceLog
 

@@ -14,7 +14,7 @@ from segments.errors import StorageError
 from segments.filenames import DataDir, SourceDir, name_problem
 from segments.inventory import take_stock
 from segments.segment_file import read_facts
-from segments.snapshot import open_snapshot
+from segments.snapshot import open_snapshot, while_files_last
 
 _PLAIN_WIDTH = 200
 
@@ -46,6 +46,10 @@ def list_sources(disk: Disk, data: DataDir, stream: TextIO) -> None:
 
 def list_files(disk: Disk, source: SourceDir, stream: TextIO) -> None:
     """One line a file, oldest rows first."""
+    _print(while_files_last(disk, lambda: _files_table(disk, source)), stream)
+
+
+def _files_table(disk: Disk, source: SourceDir) -> Table:
     table = _table("file", "rows", "first LSN", "last LSN", "bytes")
     snapshot = open_snapshot(disk, source)
     for ref in (*snapshot.rows.segments, *snapshot.quarantine.segments, *snapshot.others):
@@ -56,7 +60,7 @@ def list_files(disk: Disk, source: SourceDir, stream: TextIO) -> None:
         count = sum(frame.count for frame in file.frames)
         last = file.bad_lsn - 1
         table.add_row(f"wal/{file.name}", str(count), str(file.name.first_lsn), str(last), str(file.size))
-    _print(table, stream)
+    return table
 
 
 @contextmanager

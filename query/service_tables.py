@@ -6,6 +6,7 @@ for it run. What has no meaning here is there and null, or empty.
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow as pa
 
@@ -15,7 +16,7 @@ from segments.filenames import DataDir, RowKind, SourceDir
 from segments.inventory import replayed_in_segments
 from segments.manifest import SegmentRef
 from segments.segment_file import read_facts
-from segments.snapshot import Snapshot, open_snapshot
+from segments.snapshot import Snapshot, is_gone, open_snapshot, while_files_last
 from segments.source_files import load_identity
 
 OPS_LOG = pa.schema(
@@ -100,7 +101,8 @@ def needed_tables(asked: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
 def make_table(key: tuple[str, ...], disk: Disk, data: DataDir, names: Iterable[str]) -> pa.Table:
     """`siltstone.sources` or `siltstone.segments` over those data sources; what can't be read is null."""
     schema, rows_of = _MADE[key]
-    rows = [row for name in names for row in rows_of(disk, data.source(name))]
+    sources = [data.source(name) for name in names]
+    rows = [row for source in sources for row in while_files_last(disk, partial(rows_of, disk, source))]
     return pa.Table.from_pylist(rows, schema)
 
 
@@ -167,6 +169,8 @@ def _rows_in(disk: Disk, ref: SegmentRef) -> tuple[int | None, str]:
     try:
         return read_facts(disk, ref).rows, ""
     except StorageError as error:
+        if is_gone(disk, error):
+            raise
         return None, str(error)
 
 

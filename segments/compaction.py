@@ -18,6 +18,7 @@ from segments.disk import Disk
 from segments.filenames import Lsn, SourceDir, WalName
 from segments.keys import keys_table, oldest_keys_day
 from segments.manifest import Manifest, SegmentRef, remove_leftovers, settle_manifest, write_applied
+from segments.merge import settle_merging
 from segments.segment_file import Span, replays_table, write_segment
 from segments.wal_reader import WalFile, assemble, open_files
 
@@ -39,6 +40,7 @@ def compact(disk: Disk, source: SourceDir, *, through: Lsn, now: datetime) -> Co
     `through` is a durable LSN at which a file ends. Keys older than they are kept at `now` (UTC) go. Raises Corruption before anything is changed when the source is
     damaged, and OSError when the disk refuses; both leave the source as it was or a step further, never worse.
     """
+    settle_merging(disk, source, now=now)
     manifest = settle_manifest(disk, source)
     for corruption in manifest.damage:
         raise corruption

@@ -4,6 +4,8 @@ Other modules of the package take a `Disk` and never call `os` for files themsel
 underneath that fails, records or forgets what was not synced.
 """
 
+import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -13,6 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from segments.errors import DataDirLocked
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,18 @@ class Disk:
     def rename(self, old: Path, new: Path) -> None:
         os.rename(old, new)
 
+    def exchange(self, one: Path, other: Path) -> None:
+        """Swap what two names stand for, as one step: whoever looks sees both as they were or both as they are."""
+        if _renameat2 is None:
+            raise OSError(errno.ENOSYS, "renameat2 is not there", str(one))
+        if _renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(one))
+
+    def link(self, old: Path, new: Path) -> None:
+        """Give a file one more name."""
+        os.link(old, new)
+
     def unlink(self, path: Path) -> None:
         path.unlink()
 
@@ -170,3 +188,14 @@ def publish(disk: Disk, path: Path, data: bytes, *, mode: int = FOR_READERS) -> 
             disk.unlink(temporary)
         raise
     disk.sync_dir(path.parent)
+
+
+def remove_tree(disk: Disk, path: Path) -> None:
+    """Delete a directory with all that is in it."""
+    for name in disk.listdir(path):
+        child = path / name
+        if disk.is_dir(child):
+            remove_tree(disk, child)
+        else:
+            disk.unlink(child)
+    disk.rmdir(path)

@@ -55,6 +55,10 @@ class DataDirLocked(StorageError):
     """Another process owns the data directory."""
 
 
+class SwapRefused(StorageError):
+    """The file system has no way to swap two directories in one step; small files can't be merged on it."""
+
+
 class UnknownSource(StorageError):
     """No data source has that name."""
 

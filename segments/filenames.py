@@ -17,6 +17,7 @@ _SOURCE_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{NAME_MAX - 1}}}")
 SOURCE_ID = re.compile(r"t_[0-9a-f]{32}")
 _WAL_NAME = re.compile(r"(\d{10})-(\d{20})\.wal")
 _SEGMENT_NAME = re.compile(r"(\d{20})-(\d{20})-([0-9a-f]{8})\.parquet")
+_MERGING_NAME = re.compile(r"(\d{10})-(rows|quarantine)-(\d{20})-(\d{20})")
 _DAY_NAME = re.compile(r"ingested=(\d{4}-\d{2}-\d{2})")
 
 
@@ -64,6 +65,29 @@ class SegmentName:
         """The value of a segment's name; None for any other name."""
         match = _SEGMENT_NAME.fullmatch(name)
         return cls(Lsn(int(match[1])), Lsn(int(match[2])), int(match[3], 16)) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class MergingName:
+    """A directory in `merging/`: a day with a merged segment, or, once they are swapped, the day as it was before."""
+
+    built_at_s: int
+    kind: RowKind
+    first_lsn: Lsn
+    last_lsn: Lsn
+
+    def __str__(self) -> str:
+        return f"{self.built_at_s:010d}-{self.kind}-{self.first_lsn:020d}-{self.last_lsn:020d}"
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """The value of such a directory's name; None for any other name."""
+        match = _MERGING_NAME.fullmatch(name)
+        if match is None:
+            return None
+        return cls(
+            int(match[1]), "rows" if match[2] == "rows" else "quarantine", Lsn(int(match[3])), Lsn(int(match[4]))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +159,11 @@ class SourceDir:
     def damaged(self, at: datetime) -> Path:
         """Where a repair at that time (UTC) sets files aside."""
         return self.path / "damaged" / f"{at:%Y%m%dT%H%M%SZ}"
+
+    @property
+    def merging(self) -> Path:
+        """Where days are built anew, and what they were replaced by stays for a while; no tool that reads rows looks there."""
+        return self.path / "merging"
 
     def kind(self, kind: Kind) -> Path:
         """`rows/`, `quarantine/` and so on."""

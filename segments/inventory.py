@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from segments.disk import Disk
 from segments.filenames import Lsn, SourceDir
 from segments.segment_file import open_segment, read_facts
-from segments.snapshot import Rows, Snapshot, open_snapshot
+from segments.snapshot import Rows, Snapshot, open_snapshot, while_files_last
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,10 @@ class Stock:
 
 def take_stock(disk: Disk, source: SourceDir) -> Stock:
     """Count what is there now. Raises UnknownSource or Corruption."""
+    return while_files_last(disk, lambda: _take_stock(disk, source))
+
+
+def _take_stock(disk: Disk, source: SourceDir) -> Stock:
     snapshot = open_snapshot(disk, source)
     refs = (*snapshot.rows.segments, *snapshot.quarantine.segments, *snapshot.others)
     return Stock(

@@ -1,5 +1,6 @@
 """Which segments a source has. The directory is the manifest: a segment's name says which LSNs it holds."""
 
+from bisect import bisect_left
 from dataclasses import asdict, astuple, dataclass
 from datetime import date
 from pathlib import Path
@@ -97,6 +98,16 @@ def settle_manifest(disk: Disk, source: SourceDir) -> Manifest:
     for directory in (source.path, *map(source.kind, KINDS), *sorted(days)):
         disk.sync_dir(directory)
     return manifest
+
+
+def companions(manifest: Manifest, ref: SegmentRef) -> tuple[SegmentRef, ...]:
+    """The segments of quarantined rows in the LSN range of a rows segment.
+
+    There is one, or none, until segments are merged: those of a day's rows first, those of its quarantine later.
+    """
+    start = bisect_left(manifest.quarantine, ref.name.first_lsn, key=lambda other: other.name.first_lsn)
+    stop = bisect_left(manifest.quarantine, ref.name.last_lsn + 1, key=lambda other: other.name.first_lsn)
+    return tuple(other for other in manifest.quarantine[start:stop] if other.name.last_lsn <= ref.name.last_lsn)
 
 
 @dataclass(frozen=True, slots=True)

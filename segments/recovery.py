@@ -6,12 +6,13 @@ from pathlib import Path
 
 from segments.batches import frame_notes
 from segments.compaction import remove_covered
-from segments.disk import Disk, publish
+from segments.disk import Disk, publish, remove_tree
 from segments.errors import Corruption, SchemaError, Unreadable
 from segments.filenames import DataDir, Lsn, SourceDir
 from segments.frame import BadBytes
 from segments.keys import KeyWindow, oldest_keys_day
 from segments.manifest import KINDS, Applied, remove_leftovers, settle_manifest, write_applied
+from segments.merge import settle_merging
 from segments.segment_file import read_keys
 from segments.source_files import load_identity, load_schema, write_altered, write_identity
 from segments.source_log import Identity, SourceLog, Start
@@ -92,17 +93,6 @@ def rename_source(disk: Disk, data: DataDir, source: SourceDir, name: str) -> No
     disk.sync_dir(data.sources)
 
 
-def remove_tree(disk: Disk, path: Path) -> None:
-    """Delete a directory with all that is in it."""
-    for name in disk.listdir(path):
-        child = path / name
-        if disk.is_dir(child):
-            remove_tree(disk, child)
-        else:
-            disk.unlink(child)
-    disk.rmdir(path)
-
-
 def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
     """Read back what is known to be on the device and make a writer that continues after it.
 
@@ -116,6 +106,7 @@ def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
         disk.sync_dir(directory)
     for name in disk.listdir(source.wal):
         disk.sync_path(source.wal / name)
+    settle_merging(disk, source, now=now)
     manifest = settle_manifest(disk, source)
     remove_leftovers(disk, manifest)
     for directory in (source.path, source.wal):

@@ -18,8 +18,16 @@ from segments.disk import Disk, publish
 from segments.errors import Corruption, UnknownSource, Unreadable
 from segments.filenames import DataDir, Kind, Lsn, SourceDir
 from segments.manifest import KINDS, Applied, Manifest, SegmentRef, read_applied, read_manifest, write_applied
+from segments.merge import settle_merging
 from segments.schema import Schema
-from segments.segment_file import Span, check_segment, read_facts, read_schema, write_segment
+from segments.segment_file import (
+    Span,
+    check_segment,
+    missing_quarantined,
+    read_facts,
+    read_schema,
+    write_segment,
+)
 from segments.source_files import load_altered_lsn, load_identity, load_schema, write_altered, write_identity
 from segments.source_log import Identity
 from segments.wal_reader import Log, WalFile, assemble, open_files
@@ -62,6 +70,7 @@ class _Repair:
         self._notes: list[str] = []
 
     def run(self) -> Repaired:
+        settle_merging(self._disk, self._source, now=self._now)
         files = open_files(self._disk, self._source)
         self._repair_applied(files)
         self._set_segments_aside()
@@ -214,14 +223,13 @@ class _Repair:
 
     def _repair_quarantine(self, manifest: Manifest) -> None:
         """A rows segment whose quarantine is missing gets an empty one, which says so."""
-        there = {(ref.name.first_lsn, ref.name.last_lsn) for ref in manifest.quarantine}
         for ref in manifest.rows:
-            facts, span = read_facts(self._disk, ref), (ref.name.first_lsn, ref.name.last_lsn)
-            if facts.quarantined_rows and span not in there and span[1] > manifest.applied.quarantine_floor_lsn:
+            missing, span = missing_quarantined(self._disk, manifest, ref), (ref.name.first_lsn, ref.name.last_lsn)
+            if missing:
                 schema = read_schema(self._disk, ref)
-                lost = Span(ref.day, schema, *span, facts.quarantined_rows, 0, lost=facts.quarantined_rows)
+                lost = Span(ref.day, schema, *span, missing, 0, lost=missing)
                 write_segment(self._disk, self._source, "quarantine", schema.quarantine.empty_table(), lost)
-                self._notes.append(f"{facts.quarantined_rows} quarantined rows of LSNs {span[0]} to {span[1]} are lost")
+                self._notes.append(f"{missing} quarantined rows of LSNs {span[0]} to {span[1]} are lost")
 
 
 def _holes(manifest: Manifest, end: Lsn) -> Iterator[tuple[Lsn, Lsn]]:

@@ -15,7 +15,7 @@ from segments.disk import Disk, publish
 from segments.errors import Corruption, SchemaError, Unreadable
 from segments.filenames import Kind, Lsn, SegmentName, SourceDir
 from segments.keys import Key
-from segments.manifest import SegmentRef
+from segments.manifest import Manifest, SegmentRef, companions
 from segments.schema import Schema
 
 REPLAYS_SCHEMA = pa.schema([pa.field("lsn", pa.uint64())])
@@ -30,6 +30,7 @@ class Facts:
     quarantined_rows: int
     keys: int
     lost: int = 0
+    arrow_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ class Span:
     lost: int = 0
 
 
-def write_segment(disk: Disk, source: SourceDir, kind: Kind, table: pa.Table, span: Span) -> SegmentRef:
-    """Publish `table` as the segment of `span`; durable, and in the directory, when this returns."""
+def encode_segment(table: pa.Table, span: Span) -> tuple[SegmentName, bytes]:
+    """The file of a segment, and its name."""
     facts = {
         "siltstone.datafile": print_schema(span.schema),
         "siltstone.first_lsn": str(span.first_lsn),
@@ -58,6 +59,7 @@ def write_segment(disk: Disk, source: SourceDir, kind: Kind, table: pa.Table, sp
         "siltstone.quarantined_rows": str(span.quarantined_rows),
         "siltstone.keys": str(span.keys),
         "siltstone.lost": str(span.lost),
+        "siltstone.arrow_bytes": str(table.nbytes),
     }
     sink = pa.BufferOutputStream()
     # pyarrow never syncs a path it writes and removes it on failure, so it only gets memory to write to.
@@ -70,16 +72,21 @@ def write_segment(disk: Disk, source: SourceDir, kind: Kind, table: pa.Table, sp
         version="2.6",
         store_schema=True,
     )
-    data = sink.getvalue()
+    data = sink.getvalue().to_pybytes()
     assert pq.read_metadata(pa.BufferReader(data)).num_rows == table.num_rows
-    name = SegmentName(span.first_lsn, span.last_lsn, google_crc32c.value(data.to_pybytes()))
+    return SegmentName(span.first_lsn, span.last_lsn, google_crc32c.value(data)), data
+
+
+def write_segment(disk: Disk, source: SourceDir, kind: Kind, table: pa.Table, span: Span) -> SegmentRef:
+    """Publish `table` as the segment of `span`; durable, and in the directory, when this returns."""
+    name, data = encode_segment(table, span)
     directory = source.day(kind, span.day)
     if not disk.exists(directory):
         disk.mkdir(directory)
     # Also when it is there: an earlier call may have made it and failed to sync its name.
     disk.sync_dir(directory.parent)
     ref = SegmentRef(directory / str(name), name, span.day)
-    publish(disk, ref.path, data.to_pybytes())
+    publish(disk, ref.path, data)
     return ref
 
 
@@ -98,9 +105,18 @@ def read_facts(disk: Disk, ref: SegmentRef) -> Facts:
         if said != (ref.name.first_lsn, ref.name.last_lsn):
             raise Corruption(f"the segment holds LSNs {said[0]} to {said[1]}, its name says others", path=ref.path)
         counts = (int(pairs[b"siltstone.quarantined_rows"]), int(pairs[b"siltstone.keys"]))
-        return Facts(metadata.num_rows, *counts, int(pairs.get(b"siltstone.lost", 0)))
+        others = (int(pairs.get(b"siltstone.lost", 0)), int(pairs.get(b"siltstone.arrow_bytes", 0)))
+        return Facts(metadata.num_rows, *counts, *others)
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise Corruption(f"the segment's footer can't be read: {error}", path=ref.path) from error
+
+
+def missing_quarantined(disk: Disk, manifest: Manifest, ref: SegmentRef) -> int:
+    """How many of the quarantined rows that a rows segment knows of are in no segment. Raises Corruption."""
+    if ref.name.last_lsn <= manifest.applied.quarantine_floor_lsn:
+        return 0
+    there = [read_facts(disk, other) for other in companions(manifest, ref)]
+    return max(0, read_facts(disk, ref).quarantined_rows - sum(facts.rows + facts.lost for facts in there))
 
 
 @lru_cache(maxsize=10_000)

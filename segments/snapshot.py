@@ -5,15 +5,17 @@ other in between is seen in the segments and skipped in the WAL. Every WAL file 
 read to the size it had before, so nothing is shown that a power cut could still take back.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 
 from segments.alteration import conform_quarantine, conform_rows
 from segments.batches import frame_notes, quarantine_batches, remaining, row_batches
 from segments.disk import Disk
-from segments.errors import Corruption
+from segments.errors import Corruption, StorageError
 from segments.filenames import Lsn, RowKind, SourceDir
 from segments.manifest import Manifest, SegmentRef, read_applied, read_manifest
 from segments.schema import Schema
@@ -21,7 +23,9 @@ from segments.segment_file import read_replays, read_schema
 from segments.source_files import load_altered_lsn, load_schema
 from segments.wal_reader import Log, WalFile, assemble, open_files
 
+T = TypeVar("T")
 ATTEMPTS_MAX = 100
+REPLACED_MAX = 20
 DAMAGE_SEEN = 3
 """Damage counts once it was seen this often: a compaction that goes on can look like a gap for a moment."""
 
@@ -96,8 +100,30 @@ def _floor(disk: Disk, source: SourceDir) -> Lsn | None:
         return None
 
 
+def is_gone(disk: Disk, error: Exception) -> bool:
+    """Whether the file that could not be read is no longer there, as after a merge or a truncation."""
+    if isinstance(error, StorageError):
+        return error.path is not None and not disk.exists(error.path)
+    return isinstance(error, FileNotFoundError)
+
+
+def while_files_last(disk: Disk, read: Callable[[], T]) -> T:
+    """What `read` gives, which takes a snapshot and reads its files; anew when they were replaced under it."""
+    for _ in range(REPLACED_MAX):
+        try:
+            return read()
+        except (StorageError, OSError) as error:
+            if not is_gone(disk, error):
+                raise
+    return read()
+
+
 def open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
     """Take a snapshot. Raises UnknownSource, or Corruption when the schema itself can't be read."""
+    return while_files_last(disk, lambda: _open_snapshot(disk, source))
+
+
+def _open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
     # The schema is read before its rows and the LSN of its change after it: what is newer is made to fit, or found old.
     schema = load_schema(disk, source)
     log, manifest = read_consistently(disk, source)

@@ -1,5 +1,6 @@
 """Check every byte of a source that can be checked, and say of each damaged part what it held."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from segments.batches import frame_notes, quarantine_batches, row_batches
@@ -8,8 +9,8 @@ from segments.disk import Disk
 from segments.errors import Corruption, StorageError
 from segments.filenames import DataDir, SourceDir
 from segments.manifest import Manifest, SegmentRef
-from segments.segment_file import Facts, check_segment, read_facts
-from segments.snapshot import read_consistently
+from segments.segment_file import check_segment, missing_quarantined, read_facts
+from segments.snapshot import REPLACED_MAX, is_gone, read_consistently
 from segments.source_files import load_altered_lsn, load_identity, load_schema
 from segments.wal_reader import WalFile
 
@@ -27,6 +28,17 @@ class Verdict:
 
 def verify_source(disk: Disk, source: SourceDir) -> Verdict:
     """Read everything; never raises for damage. Safe beside a running daemon."""
+    for _ in range(REPLACED_MAX):
+        with suppress(_Replaced):
+            return _verify(disk, source)
+    return Verdict(0, 0, 0, ("the segments change faster than they can be read",), ())
+
+
+class _Replaced(Exception):
+    """A segment is not there any more: it was merged with others, or truncated."""
+
+
+def _verify(disk: Disk, source: SourceDir) -> Verdict:
     problems: list[str] = []
     for load in (load_identity, load_schema, load_altered_lsn):
         try:
@@ -45,6 +57,8 @@ def verify_source(disk: Disk, source: SourceDir) -> Verdict:
             check_segment(disk, ref)
             facts = read_facts(disk, ref)
         except StorageError as error:
+            if is_gone(disk, error):
+                raise _Replaced from error
             problems.append(f"{error}: LSNs {ref.name.first_lsn} to {ref.name.last_lsn} are affected")
             continue
         if facts.lost:
@@ -52,7 +66,7 @@ def verify_source(disk: Disk, source: SourceDir) -> Verdict:
             lost.append(f"{facts.lost} rows of {span} were lost to damage, which a repair set aside in damaged/")
         if ref in manifest.rows:
             rows += facts.rows + facts.quarantined_rows
-            problems += _check_companions(manifest, ref, facts)
+            problems += _check_companions(disk, manifest, ref)
     for file in log.files:
         problems += _check_payloads(file)
         rows += sum(frame.count for frame in file.frames)
@@ -75,13 +89,15 @@ def tokens_damage(disk: Disk, data: DataDir) -> Corruption | None:
     return None
 
 
-def _check_companions(manifest: Manifest, ref: SegmentRef, facts: Facts) -> list[str]:
+def _check_companions(disk: Disk, manifest: Manifest, ref: SegmentRef) -> list[str]:
     """A rows segment knows how many quarantined rows were published with it; a missing file shows by that alone."""
-    span = (ref.name.first_lsn, ref.name.last_lsn)
-    there = any((other.name.first_lsn, other.name.last_lsn) == span for other in manifest.quarantine)
-    if there or not facts.quarantined_rows or span[1] <= manifest.applied.quarantine_floor_lsn:
+    try:
+        missing = missing_quarantined(disk, manifest, ref)
+    except StorageError:
+        # The segment of them is damaged, which is a problem of its own.
         return []
-    return [f"{facts.quarantined_rows} quarantined rows of LSNs {span[0]} to {span[1]} are missing ({ref.path})"]
+    span = f"LSNs {ref.name.first_lsn} to {ref.name.last_lsn}"
+    return [f"{missing} quarantined rows of {span} are missing ({ref.path})"] if missing else []
 
 
 def _check_payloads(file: WalFile) -> list[str]:

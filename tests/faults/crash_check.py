@@ -101,5 +101,7 @@ def _crash_again(
     story.commit(story.request(2, 1), story.request(1, key=True))
     story.retry()
     story.compact()
+    story.later(days=1)
+    story.merge()
     story.commit(story.request(1), durably=False)
     _check(disk, expected.after(found), tally, seed, where=where, depth=depth + 1, one_in=one_in)

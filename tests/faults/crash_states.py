@@ -11,11 +11,10 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from tests.faults.memory_disk import Entry, Mark, Operation, Sync, Tree, Write
+from tests.faults.memory_disk import Change, Entry, Exchange, Mark, Operation, Sync, Tree, Write
 
 SECTOR = 512
 RANDOM_STATES = 6
-Waiting = Entry | Write
 
 
 @dataclass
@@ -23,27 +22,36 @@ class Device:
     """What is known to be durable at one point of a run, and what may be."""
 
     durable: Tree
-    waiting: list[Waiting] = field(default_factory=list)
+    waiting: list[Change] = field(default_factory=list)
     doomed: list[Write] = field(default_factory=list)
 
     def take(self, operation: Operation) -> None:
         match operation:
             case Sync(inode, failed, missed):
-                mine = [one for one in self.waiting if _belongs(one, inode) and one not in missed]
-                self.waiting = [one for one in self.waiting if one not in mine]
                 if failed:
                     # A failed sync may have written any part of them; no later one will write the rest.
-                    self.doomed += [one for one in mine if isinstance(one, Write)]
-                    self.waiting += [one for one in mine if isinstance(one, Entry)]
-                else:
-                    for one in mine:
+                    lost = [one for one in self.waiting if isinstance(one, Write) and one.inode == inode]
+                    lost = [one for one in lost if one not in missed]
+                    self.doomed += lost
+                    self.waiting = [one for one in self.waiting if one not in lost]
+                    return
+                waiting, self.waiting = self.waiting, []
+                for one in waiting:
+                    left = one if one in missed else _unsynced(one, inode)
+                    if left is None:
                         self.durable.apply(one)
-            case Entry() | Write():
+                    else:
+                        self.waiting.append(left)
+            case Entry() | Exchange() | Write():
                 self.waiting.append(operation)
 
 
-def _belongs(one: Waiting, inode: int) -> bool:
-    return (one.directory if isinstance(one, Entry) else one.inode) == inode
+def _unsynced(one: Change, inode: int) -> Change | None:
+    """What is still to be synced of a change after a sync of this inode."""
+    if isinstance(one, Exchange):
+        synced = one.synced | {inode}
+        return None if {one.one.directory, one.other.directory} <= synced else replace(one, synced=synced)
+    return None if (one.directory if isinstance(one, Entry) else one.inode) == inode else one
 
 
 @dataclass(frozen=True)
@@ -84,15 +92,15 @@ def crash_states(
             yield CrashState(at, choice, tree)
 
 
-def _choices(device: Device, dice: random.Random) -> Iterator[Iterable[Waiting]]:
+def _choices(device: Device, dice: random.Random) -> Iterator[Iterable[Change]]:
     """Which waiting operations reached the device, and in what form."""
-    waiting: list[Waiting] = [*device.doomed, *device.waiting]
+    waiting: list[Change] = [*device.doomed, *device.waiting]
     yield ()
     if not waiting:
         return
     yield waiting
     writes = [one for one in waiting if isinstance(one, Write)]
-    entries = [one for one in waiting if isinstance(one, Entry)]
+    entries = [one for one in waiting if not isinstance(one, Write)]
     if writes and entries:
         yield writes
         yield entries
@@ -149,8 +157,8 @@ def _foreign(write: Write) -> Write:
     return replace(write, data=_garbage(len(write.data)))
 
 
-def _some_sectors(one: Waiting, dice: random.Random) -> Iterator[Waiting]:
-    if isinstance(one, Entry) or dice.random() < 0.5:
+def _some_sectors(one: Change, dice: random.Random) -> Iterator[Change]:
+    if not isinstance(one, Write) or dice.random() < 0.5:
         yield one
         return
     for at in range(0, len(one.data), SECTOR):

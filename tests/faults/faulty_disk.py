@@ -64,6 +64,14 @@ class FaultyDisk(Disk):
         self._step(f"rename {new.name}")
         super().rename(old, new)
 
+    def exchange(self, one: Path, other: Path) -> None:
+        self._step(f"exchange {other.name}")
+        super().exchange(one, other)
+
+    def link(self, old: Path, new: Path) -> None:
+        self._step(f"link {new.name}")
+        super().link(old, new)
+
     def unlink(self, path: Path) -> None:
         self._step(f"unlink {path.name}")
         super().unlink(path)

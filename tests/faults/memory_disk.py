@@ -27,6 +27,18 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchange:
+    """Two names swap what they stand for, both or neither: a rename is one transaction of a file system's journal.
+
+    It is durable once both directories were synced; `synced` are those that were.
+    """
+
+    one: Entry
+    other: Entry
+    synced: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     inode: int
     offset: int
@@ -55,7 +67,8 @@ class Mark:
     what: object
 
 
-Operation = Entry | Write | Sync | Mark
+Change = Entry | Exchange | Write
+Operation = Change | Sync | Mark
 
 
 @dataclass
@@ -68,7 +81,11 @@ class Tree:
     def copy(self) -> "Tree":
         return Tree(dict(self.directories), dict(self.files))
 
-    def apply(self, operation: Entry | Write) -> None:
+    def apply(self, operation: Change) -> None:
+        if isinstance(operation, Exchange):
+            self.apply(operation.one)
+            self.apply(operation.other)
+            return
         if isinstance(operation, Write):
             self.files[operation.inode] = overwritten(self.files.get(operation.inode, b""), operation)
             return
@@ -152,7 +169,7 @@ class MemoryDisk(Disk):
         if self._fails():
             raise OSError(self._fault.code, "injected")
 
-    def _do(self, operation: Entry | Write) -> None:
+    def _do(self, operation: Change) -> None:
         self.log.append(operation)
         self.cache.apply(operation)
 
@@ -300,6 +317,20 @@ class MemoryDisk(Disk):
         inode = self.inode(old)
         is_directory = inode in self.cache.directories
         self._do(Entry(self.inode(old.parent), new.name, inode, old.name, is_directory))
+
+    def exchange(self, one: Path, other: Path) -> None:
+        self._step()
+        self._do(Exchange(self._taking(one, other), self._taking(other, one)))
+
+    def _taking(self, name: Path, its: Path) -> Entry:
+        """The one name comes to stand for what the other stands for."""
+        inode = self.inode(its)
+        return Entry(self.inode(name.parent), name.name, inode, name.name, inode in self.cache.directories)
+
+    def link(self, old: Path, new: Path) -> None:
+        self._step()
+        assert not self.exists(new)
+        self._do(Entry(self.inode(new.parent), new.name, self.inode(old)))
 
     def unlink(self, path: Path) -> None:
         self._step()

@@ -105,6 +105,34 @@ def removals(story: Story) -> None:
     story.read()
 
 
+def merges(story: Story) -> None:
+    """Two days of small segments, with a floor between them; what is read and written before and after days are swapped."""
+    story.create()
+    story.open()
+    story.commit(story.request(1, 1))
+    story.compact()
+    story.commit(story.request(2), durably=False)
+    story.compact()
+    story.truncate("quarantine")
+    story.commit(story.request(1, 1))
+    story.compact()
+    story.commit(story.request(0, 1))
+    story.compact()
+    story.later(hours=12)
+    story.merge()
+    story.read()
+    story.commit(story.request(1, 1, key=True))
+    story.compact()
+    story.commit(story.request(1))
+    story.later(minutes=11)
+    story.compact()
+    story.later(days=1)
+    story.merge()
+    story.retry()
+    story.commit(story.request(1))
+    story.read()
+
+
 def made_up(seed: int) -> Callable[[Story], None]:
     """A story of steps in any order."""
 
@@ -119,6 +147,8 @@ def made_up(seed: int) -> Callable[[Story], None]:
             lambda: story.truncate("rows"),
             lambda: story.truncate("quarantine"),
             lambda: story.replace(story.request(2)),
+            story.merge,
+            story.merge,
         ]
         story.create()
         story.open()
@@ -129,5 +159,5 @@ def made_up(seed: int) -> Callable[[Story], None]:
 
 
 STORIES: dict[str, Callable[[Story], None]] = {
-    story.__name__: story for story in (appends, compactions, restarts, changes, removals)
+    story.__name__: story for story in (appends, compactions, merges, restarts, changes, removals)
 }

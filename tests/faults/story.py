@@ -12,13 +12,15 @@ import orjson
 from segments.alteration import alter
 from segments.compaction import compact
 from segments.datafile import parse_datafile
+from segments.disk import remove_tree
 from segments.errors import StorageError, WriteFailed
 from segments.filenames import DataDir, RowKind
 from segments.group import Committed, Write
 from segments.keys import Key
 from segments.lines import parse_body
 from segments.manifest import read_manifest
-from segments.recovery import create_source, recover, remove_tree, remove_unborn, unname_source
+from segments.merge import merge_next
+from segments.recovery import create_source, recover, remove_unborn, unname_source
 from segments.replaying import replay
 from segments.segment_file import check_segment, open_segment, read_schema
 from segments.snapshot import open_snapshot
@@ -195,6 +197,15 @@ class Story:
             log.published = compact(self.disk, SOURCE, through=log.sealed_lsn, now=self.now).published
 
         self._on_log(move)
+
+    def merge(self) -> None:
+        """Merge the small segments of days that are over, as the daemon's child does it for one source."""
+
+        def all_of_them(log: SourceLog) -> None:
+            while not log.damage and merge_next(self.disk, SOURCE, now=self.now):
+                pass
+
+        self._on_log(all_of_them)
 
     def _change(self, step: Step, work: Callable[[SourceLog], object], request: Request | None = None) -> None:
         self.disk.mark(Begun(step, request))

@@ -21,11 +21,12 @@ NOTHING_KEPT = 0
 @dataclass(frozen=True, slots=True)
 class _Change:
     """What was done to the names in a directory: `new` came, from `old` or from nothing; `old` went. `saved` is what had
-    stood under the name before, or what went."""
+    stood under the name before, or what went. Or what `new` stands for was swapped with `swapped`."""
 
     old: str = ""
     new: str = ""
     saved: Path | None = None
+    swapped: Path | None = None
 
 
 class VolatileDisk(Disk):
@@ -139,6 +140,21 @@ class VolatileDisk(Disk):
             if directory.is_relative_to(old):
                 self._changes[new / directory.relative_to(old)] = self._changes.pop(directory)
 
+    def exchange(self, one: Path, other: Path) -> None:
+        # Durable with the directory of the second; a legal disk, on which the first's is synced for nothing.
+        super().exchange(one, other)
+        self._note(other.parent, _Change(new=other.name, swapped=one))
+        self._swap_changes(one, other)
+
+    def _swap_changes(self, one: Path, other: Path) -> None:
+        aside = one.with_name(".swapping")
+        for old, new in ((one, aside), (other, one), (aside, other)):
+            self._move_changes(old, new)
+
+    def link(self, old: Path, new: Path) -> None:
+        super().link(old, new)
+        self._note(new.parent, _Change(new=new.name))
+
     def unlink(self, path: Path) -> None:
         self._note(path.parent, _Change(old=path.name, saved=self._save(path)))
         super().unlink(path)
@@ -168,7 +184,10 @@ class VolatileDisk(Disk):
         self._changes.clear()
 
     def _undo(self, directory: Path, change: _Change) -> None:
-        if change.old and change.new:
+        if change.swapped is not None:
+            super().exchange(change.swapped, directory / change.new)
+            self._swap_changes(change.swapped, directory / change.new)
+        elif change.old and change.new:
             (directory / change.new).rename(directory / change.old)
             self._move_changes(directory / change.new, directory / change.old)
         elif change.new and (directory / change.new).is_dir():
