@@ -5,18 +5,18 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from query.admin_cli import alter, create, daemon_options, drop, replay, token
-from segments.disk import Disk
 from segments.errors import StorageError, UnknownDirectory
-from segments.filenames import DataDir, SourceDir, name_problem
-from segments.format_version import check_format
-from segments.source_files import load_datafile
 
-# Imports of duckdb, pyarrow and rich stand in the commands that need them, so that --help and ls answer at once.
+if TYPE_CHECKING:
+    from segments.filenames import SourceDir
+
+# Imports stand in the commands that need them, so that --help answers at once, and ls without DuckDB.
+# ruff: noqa: PLC0415
 
 _FORMATS = ("table", "json", "ndjson", "csv", "parquet", "arrow")
 _BINARY = ("parquet", "arrow")
@@ -47,6 +47,10 @@ class _Group(click.Group):
 
 
 def _check_data(_context: click.Context, _option: click.Parameter, data: Path) -> Path:
+    from segments.disk import Disk
+    from segments.filenames import DataDir
+    from segments.format_version import check_format
+
     try:
         check_format(Disk(), DataDir(data))
     except UnknownDirectory as error:
@@ -66,7 +70,9 @@ def _data_option(command: F) -> F:
     )(command)
 
 
-def _known_source(data: Path, name: str) -> SourceDir:
+def _known_source(data: Path, name: str) -> "SourceDir":
+    from segments.filenames import DataDir, name_problem
+
     if name_problem(name) is not None or not DataDir(data).source(name).path.is_dir():
         raise _Failed(f"there is no data source '{name}' in {data}; siltstone ls shows what there is")
     return DataDir(data).source(name)
@@ -84,8 +90,10 @@ def main() -> None:
 @_data_option
 def query(sql: str, format_name: str, data: Path) -> None:
     """Run SQL over everything stored; each data source is a view, NAME_quarantine its quarantined rows."""
-    from query.engine import run_query  # noqa: PLC0415 -- see the note on imports above
-    from query.output import FORMATS  # noqa: PLC0415
+    from query.engine import run_query
+    from query.output import FORMATS
+    from segments.disk import Disk
+    from segments.filenames import DataDir
 
     if format_name in _BINARY and sys.stdout.isatty():
         raise click.UsageError(f"{format_name} is not for a terminal; redirect the output to a file")
@@ -101,7 +109,9 @@ def query(sql: str, format_name: str, data: Path) -> None:
 @_data_option
 def ls(data: Path) -> None:
     """List the data sources with their rows and sizes."""
-    from query.listing import list_sources  # noqa: PLC0415
+    from query.listing import list_sources
+    from segments.disk import Disk
+    from segments.filenames import DataDir
 
     list_sources(Disk(), DataDir(data), sys.stdout)
 
@@ -111,7 +121,9 @@ def ls(data: Path) -> None:
 @_data_option
 def schema(name: str, data: Path) -> None:
     """Print a data source's schema as a datafile."""
-    from segments.datafile_print import print_datafile  # noqa: PLC0415
+    from segments.datafile_print import print_datafile
+    from segments.disk import Disk
+    from segments.source_files import load_datafile
 
     click.echo(print_datafile(load_datafile(Disk(), _known_source(data, name))), nl=False)
 
@@ -121,7 +133,8 @@ def schema(name: str, data: Path) -> None:
 @_data_option
 def files(name: str, data: Path) -> None:
     """List the files of a data source: segments, then what is still in the write-ahead log."""
-    from query.listing import list_files  # noqa: PLC0415
+    from query.listing import list_files
+    from segments.disk import Disk
 
     list_files(Disk(), _known_source(data, name), sys.stdout)
 
@@ -131,8 +144,10 @@ def files(name: str, data: Path) -> None:
 @_data_option
 def verify(name: str | None, data: Path) -> None:
     """Check every byte that can be checked; exits with 1 when something is damaged."""
-    from query.listing import source_names  # noqa: PLC0415
-    from segments.verify import tokens_damage, verify_source  # noqa: PLC0415
+    from query.listing import source_names
+    from segments.disk import Disk
+    from segments.filenames import DataDir
+    from segments.verify import tokens_damage, verify_source
 
     names = [name] if name is not None else source_names(Disk(), DataDir(data))
     damaged = 0
@@ -164,9 +179,11 @@ def repair(name: str | None, data: Path) -> None:
 
     The daemon must not run. Nothing is deleted: damaged files are moved to damaged/ in the source's directory.
     """
-    from query.listing import source_names  # noqa: PLC0415
-    from segments.repair import repair_source, set_tokens_aside  # noqa: PLC0415
-    from segments.verify import tokens_damage, verify_source  # noqa: PLC0415
+    from query.listing import source_names
+    from segments.disk import Disk
+    from segments.filenames import DataDir
+    from segments.repair import repair_source, set_tokens_aside
+    from segments.verify import tokens_damage, verify_source
 
     disk = Disk()
     disk.lock(DataDir(data).lock)
@@ -201,10 +218,10 @@ def append(name: str, paths: tuple[str, ...], url: str, token: str, run_id: str)
     A cut-off append can be run again: what was stored the first time is not stored twice, for a day. To store
     the same rows once more on purpose, give the run a --run-id.
     """
-    from query.append import AppendFailed, Patience  # noqa: PLC0415
-    from query.append import append as send  # noqa: PLC0415
-    from query.batches import UnreadableInput  # noqa: PLC0415
-    from query.listing import progress_of  # noqa: PLC0415
+    from query.append import AppendFailed, Patience
+    from query.append import append as send
+    from query.batches import UnreadableInput
+    from query.listing import progress_of
 
     try:
         with progress_of(paths, sys.stderr) as on_progress:
