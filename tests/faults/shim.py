@@ -79,6 +79,7 @@ class _Control(ctypes.Structure):
     _fields_ = (
         ("is_volatile", ctypes.c_uint32),
         ("is_dead", ctypes.c_uint32),
+        ("clock_ahead_s", ctypes.c_int32),
         ("calls", (ctypes.c_uint32 * len(Kind)) * len(Role)),
         ("rules", Rule * 64),
     )
@@ -143,6 +144,10 @@ class Shim:
     def disarm(self) -> None:
         for rule in self._control.rules:
             rule.disarm()
+
+    def set_clock(self, *, ahead_s: int) -> None:
+        """Have the wall clock of all processes jump to so many seconds ahead of the true time, or behind it."""
+        self._control.clock_ahead_s = ahead_s
 
     @property
     def is_dead(self) -> bool:
