@@ -147,6 +147,10 @@ class Storm:
                 end()
                 self._daemon.start()
 
+    def pause(self, seconds: float) -> None:
+        """Let it blow."""
+        self._halt.wait(seconds)
+
     def wait_for_rows(self) -> None:
         """Until every client has had a row stored that it had not before."""
         before = [len(ledger.stored) for ledger in self._ledgers]

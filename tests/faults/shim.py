@@ -162,9 +162,7 @@ class Shim:
     def cut_power(self, daemon: Daemon) -> None:
         """Kill all processes at one moment, or find them killed, and leave in `data` what was synced by then."""
         self._control.is_dead = 1
-        group = daemon.process.pid
-        daemon.end()
-        _wait_for_end(group)
+        end_all(daemon)
         self.disarm()
         if self._control.is_volatile:
             left = self.data.with_name(self.data.name + ".left")
@@ -216,8 +214,10 @@ class Shim:
                 shutil.copy(path, self._image / f"f{inode}")
 
 
-def _wait_for_end(group: int) -> None:
-    """Until no process of the group runs; the dead that nobody has buried yet do no harm."""
+def end_all(daemon: Daemon) -> None:
+    """Until no process of the daemon's group runs; the dead that nobody has buried yet do no harm."""
+    group = daemon.process.pid
+    daemon.end()
     deadline = time.monotonic() + 60
     while _runs(group):
         assert time.monotonic() < deadline, f"processes of group {group} outlive SIGKILL"
