@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, NamedTuple, Self
 
 import pyarrow as pa
 import structlog
@@ -106,6 +106,12 @@ class SqlAnswer:
 ANSWER_IN_MEMORY_MAX = 16 * 1024 * 1024
 
 
+class _AnswerFile(NamedTuple):
+    path: Path
+    file: BinaryIO
+    bytes_max: int
+
+
 class SqlWorker:
     """The worker process and the queue in front of it. An async context manager: leaving it ends the process."""
 
@@ -141,44 +147,51 @@ class SqlWorker:
             raise SqlFailed(f"the query could not be run: {error.strerror or error}") from error
 
     async def _run_in_turn(self, request: SqlRequest) -> SqlAnswer:
-        async with self._turn, self._answer_file() as (path, file):
-            reply = await self._ask(path, request)
+        async with self._turn, self._answer_file() as answer:
+            reply = await self._ask(answer, request)
             if isinstance(reply, Failed):
                 _log.error("a query failed in the worker", traceback=reply.traceback)
                 raise SqlFailed("the query failed by an error of the server's own, which is logged")
             if isinstance(reply, StorageError):
                 raise reply
             # A second descriptor, because this one is closed with the block.
-            body = os.fdopen(os.dup(file.fileno()), "rb")
+            body = os.fdopen(os.dup(answer.file.fileno()), "rb")
             body.seek(0)
             return SqlAnswer(reply.content_type, reply.rows, reply.bytes, tuple(reply.damage), body)
 
     @asynccontextmanager
-    async def _answer_file(self) -> AsyncIterator[tuple[Path, BinaryIO]]:
+    async def _answer_file(self) -> AsyncIterator[_AnswerFile]:
         """A new file for the worker to write to; its name is gone afterwards, what has it open keeps it.
 
-        In memory, and smaller, where the disk has no room: it is when a disk is full that people look at what is on it.
+        In memory, and smaller, where the disk has no room or takes no new file: it is when a disk is full that people look at what is on it.
         """
-        if self._space.is_tight:
-            descriptor = os.memfd_create("siltstone-answer")
-            with os.fdopen(descriptor, "r+b") as file:
-                yield Path(f"/proc/{os.getpid()}/fd/{descriptor}"), file
-            return
         self._number += 1
         path = self._config.directory / f"answer-{self._number}"
-        with path.open("x+b") as file:
+        file = None
+        # A file system that turned read-only by an error of its own need not say so when it is asked.
+        with suppress(OSError):
+            file = None if self._space.is_tight else path.open("x+b")
+        if file is None:
+            descriptor = os.memfd_create("siltstone-answer")
+            with os.fdopen(descriptor, "r+b") as file:
+                limit = min(self._config.answer_bytes_max, ANSWER_IN_MEMORY_MAX)
+                yield _AnswerFile(Path(f"/proc/{os.getpid()}/fd/{descriptor}"), file, limit)
+            return
+        with file:
             try:
-                yield path, file
+                yield _AnswerFile(path, file, self._config.answer_bytes_max)
             finally:
-                path.unlink(missing_ok=True)
+                # What can't be removed now, on a file system that has turned read-only, the next start removes.
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
 
-    async def _ask(self, path: Path, request: SqlRequest) -> Answered | Failed | StorageError:
+    async def _ask(self, answer: _AnswerFile, request: SqlRequest) -> Answered | Failed | StorageError:
         is_answered = False
         try:
             with trio.fail_after(self._config.timeout_s):
                 process = await self._running_process()
                 assert process.stdin is not None
-                await process.stdin.send_all(self._encode(path, request))
+                await process.stdin.send_all(self._encode(answer, request))
                 line = await self._read_line(process)
                 is_answered = bool(line)
         except trio.TooSlowError:
@@ -196,7 +209,7 @@ class SqlWorker:
             raise SqlFailed("the query ended the process that ran it, perhaps for want of memory; ask for less at once")
         return decode_reply(line)
 
-    def _encode(self, path: Path, request: SqlRequest) -> bytes:
+    def _encode(self, answer: _AnswerFile, request: SqlRequest) -> bytes:
         ops_log = b""
         # It is large, and nearly no query asks for it.
         if request.ops_log is not None and "ops_log" in request.sql.lower():
@@ -206,13 +219,11 @@ class SqlWorker:
             ops_log = sink.getvalue().to_pybytes()
         asked = WorkerRequest(
             sql=request.sql,
-            output=str(path),
+            output=str(answer.path),
             readable=None if request.readable is None else sorted(request.readable),
             default_format=request.default_format,
             quote_64bit=request.quote_64bit,
-            answer_bytes_max=min(self._config.answer_bytes_max, ANSWER_IN_MEMORY_MAX)
-            if self._space.is_tight
-            else self._config.answer_bytes_max,
+            answer_bytes_max=answer.bytes_max,
             ops_log_bytes=len(ops_log),
         )
         return asked.encode() + ops_log

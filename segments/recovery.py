@@ -1,7 +1,7 @@
 """From a directory as a crash left it to a writer that is safe to use, and the birth of new sources."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from segments.batches import frame_notes
@@ -131,5 +131,7 @@ def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
     if not damage:
         # Their removal may not have outlived a power cut, and no compaction would come to repeat it.
         remove_covered(disk, source, manifest.published, log.last_lsn)
-    start = Start(log.last_lsn, log.epoch + 1, manifest.published, keys, tuple(damage))
+    days = [ref.day for ref in manifest.rows] + [file.header.day for file in log.files if file.header]
+    day = max(days, default=date.min)
+    start = Start(log.last_lsn, day, log.epoch + 1, manifest.published, keys, tuple(damage))
     return Recovered(SourceLog(disk, source, identity, schema, start), log.torn)

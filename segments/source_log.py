@@ -44,9 +44,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a writer begins, as recovery found it. Everything up to `last_lsn` is durable."""
+    """Where a writer begins, as recovery found it. Everything up to `last_lsn`, of `day` at the latest, is durable."""
 
     last_lsn: Lsn
+    day: date
     epoch: int
     published: Lsn
     keys: KeyWindow
@@ -59,7 +60,7 @@ class SourceLog:
     def __init__(self, disk: Disk, source: SourceDir, identity: Identity, schema: Schema, start: Start) -> None:
         self._disk = disk
         self._writer: WalWriter | None = None
-        self._day = date.min
+        self._day = start.day
         self._has_dead_tail = False
         self.source = source
         self.identity = identity

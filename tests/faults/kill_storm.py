@@ -3,13 +3,15 @@
 import http.client
 import random
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import orjson
 
-from tests.daemons import TOKEN, Daemon, query
+from tests.daemons import TOKEN, Daemon, query, siltstone, wal_files
 from tests.faults.row_ledger import Violation
 
 CLIENTS = 8
@@ -19,11 +21,36 @@ PATIENCE_S = 30
 
 
 @dataclass
+class Era:
+    """A request counts as answered only if it began and ended in one era; what lies between two, nobody vouches for."""
+
+    number: int = 0
+
+    def end(self) -> None:
+        self.number += 1
+
+
+@dataclass(frozen=True)
+class Load:
+    """What clients post: how many rows a request has, one of these; how many bytes each row has for ballast; and how long
+    a client rests after a request."""
+
+    sizes: tuple[int, ...] = SIZES
+    ballast: int = 0
+    rest_s: float = 0.0
+
+
+STORM = Load()
+
+
+@dataclass
 class Ledger:
     """What one client knows, written down before each request and after each answer; ids of rows, by data source."""
 
     requests: list[tuple[str, list[str]]] = field(default_factory=list)
     stored: set[str] = field(default_factory=set)
+    stored_at: list[tuple[float, set[str]]] = field(default_factory=list)
+    """The same rows with the time, of the monotonic clock, at which the answer was there."""
     taken: set[str] = field(default_factory=set)
     """Answered with 202 and never with 200."""
     statuses: Counter[int] = field(default_factory=Counter)
@@ -32,9 +59,11 @@ class Ledger:
 class Client(threading.Thread):
     """Posts until told to stop, with wait=true or without; requests with a key are sent again until they are answered."""
 
-    def __init__(self, number: int, port: int, halt: threading.Event) -> None:
+    def __init__(self, number: int, port: int, halt: threading.Event, load: Load, era: Era) -> None:
         super().__init__()
         self.ledger = Ledger()
+        self._load = load
+        self._era = era
         self._number = number
         self._port = port
         self._halt = halt
@@ -45,24 +74,29 @@ class Client(threading.Thread):
         request = 0
         while not self._halt.is_set():
             request += 1
-            ids = [f"{self._number}-{request}-{row}" for row in range(self._dice.choice(SIZES))]
+            ids = [f"{self._number}-{request}-{row}" for row in range(self._dice.choice(self._load.sizes))]
             self._send(ids, request)
+            self._halt.wait(self._load.rest_s)
         if self._connection is not None:
             self._connection.close()
 
     def _send(self, ids: list[str], request: int) -> None:
         source, waits = self._dice.choice(SOURCES), self._dice.random() < 0.75
-        body = b"\n".join(orjson.dumps({"id": one, "n": request}) for one in ids)
+        ballast = {"ballast": "x" * self._load.ballast} if self._load.ballast else {}
+        body = b"\n".join(orjson.dumps({"id": one, "n": request} | ballast) for one in ids)
         key = f"{self._number}-{request}" if request % 2 else None
         self.ledger.requests.append((source, ids))
         while True:
+            era = self._era.number
             status = self._post(f"/v0/events?name={source}&wait={'true' if waits else 'false'}", body, key)
+            counts = era == self._era.number
             self.ledger.statuses[status] += 1
-            if status == 200:
+            if counts and status == 200:
                 self.ledger.stored.update(ids)
-            if status == 202:
+                self.ledger.stored_at.append((time.monotonic(), set(ids)))
+            if counts and status == 202:
                 self.ledger.taken.update(ids)
-            if status in {200, 202} or key is None or self._halt.is_set():
+            if (counts and status in {200, 202}) or key is None or self._halt.is_set():
                 return
             self._halt.wait(0.02)
 
@@ -86,34 +120,68 @@ class Client(threading.Thread):
 class Storm:
     """Clients, and a daemon that is ended under them and started again; what is there is held against what they know."""
 
-    def __init__(self, daemon: Daemon, *, seed: int) -> None:
+    def __init__(self, daemon: Daemon, *, seed: int, load: Load = STORM) -> None:
         self._daemon = daemon
         self._dice = random.Random(seed)
         self._halt = threading.Event()
-        self._clients = [Client(number, daemon.port, self._halt) for number in range(CLIENTS)]
+        self.era = Era()
+        self._clients = [Client(number, daemon.port, self._halt, load, self.era) for number in range(CLIENTS)]
 
-    def run(self, end: Callable[[], object], *, ends: int) -> None:
-        """Under load, end the daemon and start it, so many times."""
+    @contextmanager
+    def blowing(self) -> Iterator[None]:
+        """All clients post until the end of the block. Once only."""
         for client in self._clients:
             client.start()
         try:
-            for _ in range(ends):
-                self._halt.wait(self._dice.uniform(0.05, 0.8))
-                end()
-                self._daemon.start()
+            yield
         finally:
             self._halt.set()
             for client in self._clients:
                 client.join()
 
+    def run(self, end: Callable[[], object], *, ends: int) -> None:
+        """Under load, end the daemon and start it, so many times."""
+        with self.blowing():
+            for _ in range(ends):
+                self._halt.wait(self._dice.uniform(0.05, 0.8))
+                end()
+                self._daemon.start()
+
+    def pause(self, seconds: float) -> None:
+        """Let it blow."""
+        self._halt.wait(seconds)
+
+    def wait_for_rows(self) -> None:
+        """Until every client has had a row stored that it had not before."""
+        before = [len(ledger.stored) for ledger in self._ledgers]
+        give_up_at = time.monotonic() + 2 * PATIENCE_S
+        while any(len(ledger.stored) <= had for ledger, had in zip(self._ledgers, before, strict=True)):
+            if time.monotonic() > give_up_at:
+                raise Violation(f"rows are not taken again; {self}")
+            self._halt.wait(0.02)
+
     def check(self, *, keeps_taken: bool = False) -> None:
         """`keeps_taken`: rows answered with 202 must be there too. Raises Violation."""
-        found = {source: _rows(self._daemon, source) for source in SOURCES}
+        found = _rows(self._daemon)
         for ledger in self._ledgers:
             _check(ledger, found, must=ledger.stored | ledger.taken if keeps_taken else ledger.stored)
         sent = {one for ledger in self._ledgers for _, ids in ledger.requests for one in ids}
         if invented := {one for rows in found.values() for one, _ in rows if one not in sent}:
             raise Violation(f"never sent: {sorted(invented)[:5]}")
+
+    def settle(self, *, keeps_taken: bool = False) -> None:
+        """The ledgers agree at once, and after a restart when all rows are in segments, of which all check."""
+        self.check(keeps_taken=keeps_taken)
+        # A start compacts at once what a fault had it put off for half a minute.
+        assert self._daemon.stop() == 0
+        self._daemon.start()
+        give_up_at = time.monotonic() + 2 * PATIENCE_S
+        while any(wal_files(self._daemon.data, source) for source in SOURCES):
+            assert time.monotonic() < give_up_at, "the log is not compacted"
+            time.sleep(0.05)
+        self.check(keeps_taken=keeps_taken)
+        done = siltstone(self._daemon.data, "verify")
+        assert done.returncode == 0, done.stdout
 
     @property
     def _ledgers(self) -> list[Ledger]:
@@ -139,8 +207,14 @@ class Storm:
         return f"{requests} requests, {self.stored} rows stored, {self.taken} taken; answers {dict(self.statuses)}"
 
 
-def _rows(daemon: Daemon, source: str) -> Counter[tuple[str, int]]:
-    return Counter((row["id"], row["n"]) for row in query(daemon.data, f"SELECT id, n FROM {source}"))
+def _rows(daemon: Daemon) -> dict[str, Counter[tuple[str, int]]]:
+    """How often each row is there, by data source."""
+    found: dict[str, Counter[tuple[str, int]]] = {source: Counter() for source in SOURCES}
+    for row in query(
+        daemon.data, " UNION ALL ".join(f"SELECT '{source}' AS t, id, n FROM {source}" for source in SOURCES)
+    ):
+        found[row["t"]][row["id"], row["n"]] += 1
+    return found
 
 
 def _check(ledger: Ledger, found: dict[str, Counter[tuple[str, int]]], must: set[str]) -> None:

@@ -5,6 +5,8 @@
  * SHIM_CONTROL  a file with `struct control`, shared with the test and with every process of the daemon
  * SHIM_IMAGE    a directory on the same file system, used when volatile
  *
+ * It also moves the wall clock, by control->clock_ahead_s.
+ *
  * Volatile: DATA is what processes see, as through the page cache; the image is the disk under it, and changes only when
  * something is synced. Syncing a file puts its bytes there as `f<inode>`; syncing a directory its entries as `d<inode>`,
  * lines of "type inode name". So what was not synced is lost, file by file and name by name, whoever wrote it, and all
@@ -27,7 +29,9 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -45,6 +49,7 @@ struct rule {
 };
 struct control {
     uint32_t is_volatile, is_dead;
+    int32_t clock_ahead_s;
     uint32_t calls[ROLES][KINDS];
     struct rule rules[64];
 };
@@ -440,4 +445,29 @@ DIR *opendir(const char *path) {
     DIR *opened = REAL(opendir)(path);
     if (fault == KILL_AFTER) die(by);
     return opened;
+}
+
+/* --- the wall clock, and no other: what waits and what times out goes by the monotonic one --- */
+
+static time_t clock_ahead(void) { return control ? (time_t)__atomic_load_n(&control->clock_ahead_s, __ATOMIC_SEQ_CST) : 0; }
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static __typeof__(&clock_gettime) real;
+    if (!real) real = REAL(clock_gettime);
+    int result = real(clock, now);
+    if (!result && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += clock_ahead();
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    int result = REAL(gettimeofday)(now, zone);
+    if (!result) now->tv_sec += clock_ahead();
+    return result;
+}
+
+time_t time(time_t *where) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (where) *where = now.tv_sec;
+    return now.tv_sec;
 }

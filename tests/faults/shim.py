@@ -79,6 +79,7 @@ class _Control(ctypes.Structure):
     _fields_ = (
         ("is_volatile", ctypes.c_uint32),
         ("is_dead", ctypes.c_uint32),
+        ("clock_ahead_s", ctypes.c_int32),
         ("calls", (ctypes.c_uint32 * len(Kind)) * len(Role)),
         ("rules", Rule * 64),
     )
@@ -144,6 +145,10 @@ class Shim:
         for rule in self._control.rules:
             rule.disarm()
 
+    def set_clock(self, *, ahead_s: int) -> None:
+        """Have the wall clock of all processes jump to so many seconds ahead of the true time, or behind it."""
+        self._control.clock_ahead_s = ahead_s
+
     @property
     def is_dead(self) -> bool:
         """Whether a fault has cut the power."""
@@ -157,9 +162,7 @@ class Shim:
     def cut_power(self, daemon: Daemon) -> None:
         """Kill all processes at one moment, or find them killed, and leave in `data` what was synced by then."""
         self._control.is_dead = 1
-        group = daemon.process.pid
-        daemon.end()
-        _wait_for_end(group)
+        end_all(daemon)
         self.disarm()
         if self._control.is_volatile:
             left = self.data.with_name(self.data.name + ".left")
@@ -211,8 +214,10 @@ class Shim:
                 shutil.copy(path, self._image / f"f{inode}")
 
 
-def _wait_for_end(group: int) -> None:
-    """Until no process of the group runs; the dead that nobody has buried yet do no harm."""
+def end_all(daemon: Daemon) -> None:
+    """Until no process of the daemon's group runs; the dead that nobody has buried yet do no harm."""
+    group = daemon.process.pid
+    daemon.end()
     deadline = time.monotonic() + 60
     while _runs(group):
         assert time.monotonic() < deadline, f"processes of group {group} outlive SIGKILL"

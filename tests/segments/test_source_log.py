@@ -61,6 +61,20 @@ def test_a_new_day_starts_a_new_file_and_a_clock_that_goes_back_does_not(stored)
     assert stored.ids() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("compacts", [True, False])
+def test_a_clock_that_has_gone_back_at_a_start_does_not_go_back_to_an_older_day(stored, compacts):
+    log = stored.open()
+    commit(log, body(1), now=NOW + timedelta(days=1))
+    if compacts:
+        stored.compact(log)
+    log = stored.open()
+    commit(log, body(2), now=NOW)
+    stored.compact(log)
+
+    assert {path.parent.name for path in stored.source.kind("rows").rglob("*.parquet")} == {"ingested=2026-11-24"}
+    assert stored.ids() == [1, 2]
+
+
 def test_a_full_file_is_sealed_and_another_started(stored, monkeypatch):
     monkeypatch.setattr(source_log, "SEAL_BYTES", 2048)
     log = stored.open()
