@@ -13,8 +13,10 @@ from tests.faults import source_machine
 from tests.faults.crash_check import Tally
 from tests.faults.crash_runs import FAULTS, Job, plan, run_all
 from tests.faults.fault_sweep import EVERY_SWEEP, SHARED_SWEEPS, FaultSweep, Outcome
+from tests.faults.file_systems import FileSystem, FsKind
 from tests.faults.fuzz_targets import TARGETS
-from tests.faults.kill_storm import Storm
+from tests.faults.kill_storm import Load, Storm
+from tests.faults.mounted_storm import cut_power
 from tests.faults.recording import Recording
 from tests.faults.shim import Shim
 from tests.faults.traced_check import Tally as TracedTally
@@ -124,6 +126,33 @@ def traced(states: int, seed: int, one_in: int, recording: Path | None) -> None:
         shutil.rmtree(scratch)
         seed += 1
         print(f"{tally}; next seed {seed}", flush=True)
+
+
+@main.command()
+@click.option("--rounds", default=500, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--fs", type=click.Choice(list(FsKind)), default=FsKind.EXT4, show_default=True)
+def powercut(rounds: int, seed: int, fs: FsKind) -> None:
+    """Cut off a real file system under load, mount it again, and compare with the clients. Needs root."""
+    for first in range(0, rounds, 50):
+        # A file system of their own for each fifty, or it would be full one day.
+        count = min(50, rounds - first)
+        with tempfile.TemporaryDirectory(prefix="siltstone-") as scratch:
+            _cut_power(Path(scratch), fs, count, seed)
+        seed += 1
+        print(f"{first + count} power cuts on {fs}; next seed {seed}", flush=True)
+
+
+def _cut_power(scratch: Path, fs: FsKind, rounds: int, seed: int) -> None:
+    with FileSystem(fs, scratch / "image", scratch / "data").made() as mounted:
+        daemon = Daemon(scratch / "data", "--compact-interval", "0.3")
+        try:
+            clients = Storm(daemon.start(), seed=seed, load=Load(sizes=(1, 1, 50, 500)))
+            clients.run(lambda: cut_power(clients, daemon, mounted), ends=rounds)
+            clients.settle()
+            print(clients)
+        finally:
+            daemon.end()
 
 
 @main.command()

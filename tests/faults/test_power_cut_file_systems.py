@@ -1,0 +1,55 @@
+"""The power fails under a real ext4 or xfs, in the middle of load: what was answered with 200 before is there once."""
+
+import random
+
+import pytest
+
+from tests.faults.file_systems import CannotMount, FileSystem, FsKind
+from tests.faults.kill_storm import Load, Storm
+from tests.faults.mounted_storm import cut_power
+from tests.faults.row_ledger import Violation
+from tests.faults.shim import Fault, Kind, Shim
+
+QUICK = ("--compact-interval", "0.3", "--sync-interval", "0.3")
+LOAD = Load(sizes=(1, 1, 50, 500), rest_s=0.005)
+
+
+@pytest.fixture
+def seed():
+    chosen = random.randrange(1 << 32)
+    print("seed", chosen)
+    return chosen
+
+
+@pytest.fixture
+def mounted(request, tmp_path):
+    try:
+        with FileSystem(request.param, tmp_path / "image", tmp_path / "data").made() as made:
+            yield made
+    except CannotMount as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize(
+    ("mounted", "rounds"), [(FsKind.EXT4, 10), (FsKind.XFS, 3)], ids=["ext4", "xfs"], indirect=["mounted"]
+)
+def test_power_cuts_under_load_take_nothing_that_was_answered_with_200(mounted, start, seed, rounds):
+    daemon = start(*QUICK)
+    storm = Storm(daemon, seed=seed, load=LOAD)
+    storm.run(lambda: cut_power(storm, daemon, mounted), ends=rounds)
+    print(storm)
+    assert set(storm.statuses) <= {0, 200, 202, 503}
+    assert storm.stored > 1000
+    storm.settle()
+
+
+@pytest.mark.parametrize("mounted", list(FsKind), indirect=True)
+def test_the_storm_sees_a_sync_that_does_nothing(mounted, start, tmp_path, seed):
+    shim = Shim(tmp_path / "shim", tmp_path / "data")
+    daemon = start("--compact-interval", "3600", env=shim.env)
+    shim.arm(Kind.SYNC, Fault.LIE, 20, onwards=True)
+    storm = Storm(daemon, seed=seed, load=LOAD)
+    storm.run(lambda: cut_power(storm, daemon, mounted), ends=2)
+
+    with pytest.raises((Violation, AssertionError)):
+        storm.check()
