@@ -23,17 +23,30 @@ class WriterThreads:
         self._started = 0
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises. Being cancelled changes nothing: a commit under way is not to be cut."""
+        """What `work` returns or raises. Being cancelled changes nothing: a commit under way is not to be cut.
+
+        Raises RuntimeError, before anything is done, when there is no thread and none can be started.
+        """
         self._under_way += 1
-        if self._under_way > self._started and self._started < THREADS_MAX:
-            self._started += 1
-            threading.Thread(target=self._serve, name=f"writer {self._started}", daemon=True).start()
-        self._jobs.put((work, trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()))
         try:
+            if self._under_way > self._started and self._started < THREADS_MAX:
+                self._start_one()
+            self._jobs.put((work, trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()))
             done: T = await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
         finally:
             self._under_way -= 1
         return done
+
+    def _start_one(self) -> None:
+        thread = threading.Thread(target=self._serve, name=f"writer {self._started + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # Those that are there do its work too; counted only once it runs, or commits would wait for nobody.
+            if not self._started:
+                raise
+        else:
+            self._started += 1
 
     def _serve(self) -> None:
         while True:

@@ -1,8 +1,8 @@
 """What is in the database of one statement: views over the snapshots of the sources it mentions, service tables."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 import duckdb
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from query import guard, service_tables
 from query.errors import SegmentGone
+from query.intact import SegmentChecks
 from query.listing import source_names
 from query.quoting import quoted_name, quoted_text
 from query.statement import Statement, TablePath
@@ -19,7 +20,7 @@ from segments.disk import Disk
 from segments.errors import Corruption, UnknownSource
 from segments.filenames import DataDir, RowKind
 from segments.schema import RESERVED_NAMES, Schema
-from segments.snapshot import Snapshot, open_snapshot
+from segments.snapshot import Snapshot, open_snapshot, while_files_last
 from segments.source_files import load_schema
 
 _KINDS: tuple[tuple[RowKind, str], ...] = (("rows", ""), ("quarantine", "_quarantine"))
@@ -35,6 +36,7 @@ class Stored:
     data: DataDir
     readable: frozenset[str] | None = None
     ops_log: pa.Table | None = None
+    checks: SegmentChecks = field(default_factory=SegmentChecks)
 
     @cached_property
     def names(self) -> list[str]:
@@ -79,21 +81,29 @@ def fill(connection: duckdb.DuckDBPyConnection, statement: Statement, stored: St
     damage: list[Corruption] = []
     wal_rows = wal_bytes = 0
     for name in names:
+        kinds = [(kind, suffix) for kind, suffix in _KINDS if (name.lower() + suffix,) in mentioned]
         try:
-            snapshot = open_snapshot(stored.disk, stored.data.source(name))
+            snapshot = while_files_last(stored.disk, partial(_take, stored, name, [kind for kind, _ in kinds]))
         except UnknownSource as error:
             raise SegmentGone(f"data source {name} was dropped while it was read") from error
         damage += snapshot.damage
-        for kind, suffix in _KINDS:
-            if (name.lower() + suffix,) in mentioned:
-                rows = snapshot.of(kind)
-                _make_view(connection, name + suffix, snapshot, kind)
-                paths += rows.paths
-                wal_rows += rows.tail.num_rows
-                wal_bytes += rows.tail.nbytes
+        for kind, suffix in kinds:
+            rows = snapshot.of(kind)
+            _make_view(connection, name + suffix, snapshot, kind)
+            paths += rows.paths
+            wal_rows += rows.tail.num_rows
+            wal_bytes += rows.tail.nbytes
     if lists:
         damage += _make_stubs(connection, stored, set(stored.names) - set(names))
     return Catalog(tuple(paths), tuple(damage), wal_rows, wal_bytes)
+
+
+def _take(stored: Stored, name: str, kinds: Iterable[RowKind]) -> Snapshot:
+    """A snapshot whose segments of these kinds are intact; it says which are not."""
+    snapshot = open_snapshot(stored.disk, stored.data.source(name))
+    for kind in kinds:
+        snapshot = stored.checks.without_damaged(stored.disk, snapshot, kind)
+    return snapshot
 
 
 def _make_view(connection: duckdb.DuckDBPyConnection, view: str, snapshot: Snapshot, kind: RowKind) -> None:

@@ -168,7 +168,10 @@ def verify(name: str | None, data: Path) -> None:
     if tokens is not None and not damaged:
         raise _Failed("the tokens are damaged; siltstone repair sets them aside")
     if damaged:
-        raise _Failed(f"{damaged} of {len(names)} data sources are damaged; what is lost is named above")
+        raise _Failed(
+            f"{damaged} of {len(names)} data sources are damaged; what is lost is named above. "
+            "Stop the daemon and run siltstone repair to set it aside and go on with the rest"
+        )
 
 
 @main.command()

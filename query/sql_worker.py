@@ -24,6 +24,7 @@ from query.catalog import Stored
 from query.engine import Limits, open_connection, run_confined
 from query.errors import QueryFailed, SegmentGone
 from query.hints import with_hint
+from query.intact import SegmentChecks
 from query.sql_request import Answered, Failed, WorkerConfig, WorkerRequest, encode_reply, spill_directory
 from query.statement import format_named, parse_statement
 from query.wire import write_answer
@@ -55,12 +56,12 @@ def main() -> None:
     queries: queue.SimpleQueue[_Query] = queue.SimpleQueue()
     threading.Thread(target=_read_queries, args=(queries,), daemon=True).start()
     limits = Limits(config.memory_bytes, config.threads, spill_directory(config), config.spill_bytes)
-    data = DataDir(Path(config.data))
+    data, checks = DataDir(Path(config.data)), SegmentChecks()
     while True:
         connection = open_connection(limits)
         query = queries.get()
         try:
-            reply = encode_reply(_answer_again(connection, limits, data, query))
+            reply = encode_reply(_answer_again(connection, limits, data, query, checks))
         except RecursionError:
             reply = encode_reply(QueryFailed("the statement, or a value in its answer, is nested too deeply"))
         except StorageError as error:
@@ -74,22 +75,24 @@ def main() -> None:
         connection.close()
 
 
-def _answer_again(connection: duckdb.DuckDBPyConnection, limits: Limits, data: DataDir, query: _Query) -> Answered:
+def _answer_again(
+    connection: duckdb.DuckDBPyConnection, limits: Limits, data: DataDir, query: _Query, checks: SegmentChecks
+) -> Answered:
     """The answer; anew, from a new snapshot, when files went away under the first. Raises StorageError."""
     for _ in range(ATTEMPTS_MAX - 1):
         try:
-            return _answer(connection, data, query)
+            return _answer(connection, data, query, checks)
         except SegmentGone:
             connection = open_connection(limits)
             Path(query.request.output).write_bytes(b"")
-    return _answer(connection, data, query)
+    return _answer(connection, data, query, checks)
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, data: DataDir, query: _Query) -> Answered:
+def _answer(connection: duckdb.DuckDBPyConnection, data: DataDir, query: _Query, checks: SegmentChecks) -> Answered:
     """Write the answer into the file that the request names. Raises StorageError."""
     request, started = query.request, time.monotonic()
     readable = None if request.readable is None else frozenset(request.readable)
-    stored = Stored(Disk(), data, readable, query.ops_log)
+    stored = Stored(Disk(), data, readable, query.ops_log, checks)
     try:
         statement = parse_statement(connection, request.sql)
     except QueryFailed as error:

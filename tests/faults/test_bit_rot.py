@@ -64,7 +64,7 @@ def files_of(stored: Stored):
     return sorted(path for path in stored.source.path.rglob("*") if path.is_file())
 
 
-def test_every_flipped_bit_is_noticed_and_what_it_hits_is_not_returned(whole):
+def test_every_flipped_bit_is_noticed_and_the_log_returns_nothing_that_it_hit(whole):
     everything = found(whole)
     assert not is_noticed(whole)
     flips = 0
