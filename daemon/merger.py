@@ -68,6 +68,7 @@ class Merger:
             results = await run(Orders(merge=(path,)))
         for result in results:
             if result.error:
+                # All sources are on one file system: what it refuses for one it refuses for all.
                 self._can_merge = result.can_merge
                 _log.error("small files could not be merged", source=name, reason=result.error)
             elif result.segments:

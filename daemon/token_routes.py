@@ -84,7 +84,7 @@ class TokensApi:
     def _known(self, name: str) -> Token:
         token = self._tokens.named(name)
         if token is None:
-            raise Refused(404, "there is no such token; GET /v0/tokens lists them")
+            raise Refused(404, "there is no such token; siltstone token ls, or GET /v0/tokens, lists them")
         return token
 
 

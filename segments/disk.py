@@ -156,7 +156,8 @@ class Disk:
         except BlockingIOError:
             os.close(descriptor)
             raise DataDirLocked(
-                "another siltstoned owns this data directory; stop it, or give this one its own --data", path=path
+                "another siltstoned owns this data directory; stop it first, or give a second daemon its own --data",
+                path=path,
             ) from None
         return descriptor
 
