@@ -7,4 +7,4 @@ from tests.faults import source_machine
 
 
 def test_sources_do_what_the_model_says_whatever_fails_or_crashes():
-    source_machine.run(runs=300, steps=35)
+    source_machine.run(runs=200, steps=35)
