@@ -25,12 +25,13 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Job:
-    """A story, by its name or the number of one that is made up, with a fault at each of its operations in turn."""
+    """A story, by its name or the number of one that is made up, with a fault at one in `every` of its operations in turn."""
 
     story: str
     fault: str
     one_in: int
     seed: int = 0
+    every: int = 1
 
     @property
     def tell(self) -> Callable[[Story], None]:
@@ -43,7 +44,7 @@ class Job:
             return
         disk = MemoryDisk(born())
         self.tell(Story(disk))
-        for at in range(1, disk.steps + 1):
+        for at in range(1 + self.seed % self.every, disk.steps + 1, self.every):
             yield Fault(at, fault.times, fault.code)
 
     def run(self) -> Tally:
@@ -58,15 +59,18 @@ class Job:
         return tally
 
 
-def plan(*, made_up_stories: int, one_in: int, seed: int = 0) -> list[Job]:
+def plan(*, made_up_stories: int, one_in: int, seed: int = 0, every: int = 1) -> list[Job]:
     """Every story with every fault, and so many that are made up; without a fault the stories are
-    crashed in every way."""
+    crashed in every way. Of the longest story one in `every` is taken, of states without a fault and of faults."""
     names = [*STORIES, *(str(seed * 1000 + n) for n in range(made_up_stories))]
-    return [
-        Job(name, fault, 1 if fault == "none" and name in STORIES else one_in, seed)
-        for name in names
-        for fault in FAULTS
-    ]
+    return [_job(name, fault, one_in, seed, every) for name in names for fault in FAULTS]
+
+
+def _job(name: str, fault: str, one_in: int, seed: int, every: int) -> Job:
+    is_whole = fault == "none" and name in STORIES
+    if name == "merges":
+        return Job(name, fault, every if is_whole else one_in, seed, every)
+    return Job(name, fault, 1 if is_whole else one_in, seed)
 
 
 def run_all(jobs: Iterable[Job]) -> Tally:
