@@ -3,7 +3,7 @@
 Trio's own stream lets other tasks run after every send; for a small request that costs as much as all else that Trio does.
 """
 
-import os
+import socket
 from ipaddress import ip_address
 
 import trio
@@ -18,6 +18,8 @@ class Transport:
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
         self._stream = stream
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
+        # The socket under Trio's, which has no public name; a call on it that would block says so.
+        self._kernel: socket.socket = getattr(self._socket, "_sock", None)  # type: ignore[assignment]
         self._sends = 0
 
     async def receive_next(self, count: int) -> bytes:
@@ -27,7 +29,7 @@ class Transport:
             return bytes(await self._stream.receive_some(count))
         await trio.lowlevel.wait_readable(self._socket)
         try:
-            return os.read(self._socket.fileno(), count)
+            return self._kernel.recv(count)
         except BlockingIOError:
             return bytes(await self._stream.receive_some(count))
         except OSError as error:
@@ -43,7 +45,7 @@ class Transport:
         self._sends += 1
         if self._socket is not None and self._sends < SENDS_IN_A_ROW:
             try:
-                sent = os.write(self._socket.fileno(), data)
+                sent = self._kernel.send(data)
             except BlockingIOError:
                 pass
             except OSError as error:
