@@ -8,7 +8,8 @@ import trio
 
 from daemon.compaction_child import run_child
 from daemon.compaction_worker import Orders
-from daemon.ingest import ActorClosing, ActorFailed, Ingest
+from daemon.inbox import ActorClosing, ActorFailed
+from daemon.ingest import Ingest
 from daemon.merger import Merger
 from daemon.sources import Sources
 from segments.errors import StorageError

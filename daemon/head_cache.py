@@ -5,9 +5,10 @@ head, so what h11 made of them the first time is kept. Only a head whose body is
 connection that stays open, with nothing unusual about it, is ever kept: everything else goes through h11 each time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
+from itertools import count
 from time import time
 
 import h11
@@ -25,7 +26,8 @@ _FOR_BROWSERS = (
         b"x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, retry-after, x-request-id",
     ),
 )
-_UNUSUAL = (b"expect", b"transfer-encoding", b"connection", b"upgrade")
+_STAYS = b"keep-alive"
+_UNUSUAL = (b"expect", b"transfer-encoding", b"upgrade")
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -44,31 +46,31 @@ class Head:
         return None if value is None else int(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A request in a buffer whose head was seen before: the place of its body, of which not all need be there yet."""
+class KnownHead:
+    """A head seen before, the length of the body that follows it, and a place for what its reader has made of it."""
 
-    head: Head
-    start: int
-    end: int
+    __slots__ = ("body_length", "head", "plan")
+
+    def __init__(self, head: Head, body_length: int) -> None:
+        self.head = head
+        self.body_length = body_length
+        self.plan: object = None
 
 
 class RequestHeads:
     """Raw head bytes -> what h11 made of them and the length of the body."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[Head, int]] = {}
+        self._known: dict[bytes, KnownHead] = {}
 
-    def find(self, buffer: bytes, at: int) -> Known | None:
-        """The request that starts at `at`, if its head is known."""
+    def find(self, buffer: bytes, at: int) -> tuple[KnownHead, int] | None:
+        """The head that starts at `at`, if it is known, and where its body starts, of which not all need be there yet."""
         end = buffer.find(_END, at)
         if end < 0:
             return None
         start = end + len(_END)
         known = self._known.get(buffer[at:start])
-        if known is None:
-            return None
-        return Known(known[0], start, start + known[1])
+        return None if known is None else (known, start)
 
     def remember(self, raw: bytes, head: Head) -> None:
         """Keep what h11 has made of the head `raw`, if it is of the plain kind."""
@@ -79,12 +81,13 @@ class RequestHeads:
             and raw.endswith(_END)
             and len(raw) <= CACHED_HEAD_BYTES_MAX
             and raw.partition(b"\r\n")[0].endswith(b" HTTP/1.1")
+            and head.headers.get(b"connection", _STAYS).lower() == _STAYS
             and not any(name in head.headers for name in _UNUSUAL)
         )
         if length is not None and is_plain:
             if len(self._known) >= REQUESTS_MAX:
                 self._known.clear()
-            self._known[raw] = (head, length)
+            self._known[raw] = KnownHead(head, length)
 
 
 def response(status: int, fields: Fields, body_length: int) -> h11.Response:
@@ -112,6 +115,15 @@ class ResponseHeads:
         if head is None:
             head = self._known[key] = _by_h11(response(status, fields, body_length))
         return b"%bx-request-id: %b\r\n\r\n" % (head, request_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What all connections of a server share: heads seen before, and the numbers of requests."""
+
+    requests: RequestHeads = field(default_factory=RequestHeads)
+    responses: ResponseHeads = field(default_factory=ResponseHeads)
+    request_ids: "count[int]" = field(default_factory=lambda: count(1))
 
 
 def _by_h11(head: h11.Response) -> bytes:

@@ -4,8 +4,7 @@ h11 is a parser, not a policy: `head_policy` judges what it lets through.
 """
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from itertools import count
+from typing import Protocol
 
 import h11
 import trio
@@ -13,7 +12,7 @@ import trio
 from daemon.admission import NEVER, Watched
 from daemon.body_flow import NO_PROGRESS, BodyTooLarge, Pace, Progress
 from daemon.config import HEAD_BYTES_MAX, HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, SEND_TIMEOUT_S
-from daemon.head_cache import NO_CONTENT, Fields, Head, RequestHeads, ResponseHeads, response
+from daemon.head_cache import NO_CONTENT, Fields, Head, Heads, response
 from daemon.head_policy import BadRequest, judge
 from daemon.transport import Transport
 
@@ -27,15 +26,14 @@ EVENTS_AT_ONCE = 64
 DRAIN_BYTES_MAX = 64 * 1024
 LINGER_BYTES_MAX = 32 * 1024 * 1024
 LINGER_S = 2.0
+CLOSE = (b"connection", b"close")
 
 
-@dataclass(frozen=True, slots=True)
-class Heads:
-    """What all connections of a server share: heads seen before, and the numbers of requests."""
+class Rest(Protocol):
+    """Where a connection waits between two requests."""
 
-    requests: RequestHeads = field(default_factory=RequestHeads)
-    responses: ResponseHeads = field(default_factory=ResponseHeads)
-    request_ids: "count[int]" = field(default_factory=lambda: count(1))
+    async def next_bytes(self, transport: Transport, watched: Watched) -> bytes:
+        """The next bytes that the connection has to look at itself; none at its end."""
 
 
 class HttpConnection:
@@ -45,8 +43,11 @@ class HttpConnection:
     sees the bytes of every other one, and then of all that has arrived behind it.
     """
 
-    def __init__(self, stream: trio.abc.HalfCloseableStream, watched: Watched, heads: Heads) -> None:
+    def __init__(
+        self, stream: trio.abc.HalfCloseableStream, watched: Watched, heads: Heads, rest: Rest | None = None
+    ) -> None:
         self._transport = Transport(stream)
+        self._rest = rest
         self._watched = watched
         self._heads = heads
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
@@ -81,20 +82,26 @@ class HttpConnection:
         if self._at == len(self._buffer):
             if self.closing:
                 return None
-            self._watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
-            self._buffer, self._at = await self._transport.receive_next(HEAD_READ_BYTES), 0
+            self._buffer, self._at = await self._next_bytes(), 0
             self._watched.deadline = NEVER
-        known = self._heads.requests.find(self._buffer, self._at)
-        if known is not None:
-            self._body = self._buffer[known.start : known.end]
-            self._body_left = known.end - known.start - len(self._body)
-            self._at = known.end - self._body_left
+        found = self._heads.requests.find(self._buffer, self._at)
+        if found is not None:
+            known, start = found
+            self._at = min(start + known.body_length, len(self._buffer))
+            self._body = self._buffer[start : self._at]
+            self._body_left = known.body_length - len(self._body)
             self._plain = True
             self._head_method = False
             return known.head
         unread, self._buffer, self._at = self._buffer[self._at :], b"", 0
         self._h11.receive_data(unread)
         return await self._next_head_by_h11(unread)
+
+    async def _next_bytes(self) -> bytes:
+        if self._rest is not None and self._transport.is_plain:
+            return await self._rest.next_bytes(self._transport, self._watched)
+        self._watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
+        return await self._transport.receive_next(HEAD_READ_BYTES)
 
     async def _next_head_by_h11(self, arrived: bytes) -> Head | None:
         """`arrived` is what h11 has got so far of this request."""
@@ -246,7 +253,7 @@ class HttpConnection:
         self._answered = True
         if self.closing or not is_read:
             self._said_close = True
-            return (*fields, (b"connection", b"close"))
+            return (*fields, CLOSE)
         return fields
 
     async def close(self) -> None:

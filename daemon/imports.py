@@ -13,8 +13,9 @@ import trio
 from daemon.administration import AdministrationApi, datafile_text
 from daemon.admission import Reservation
 from daemon.answers import Answer, Refused, Request, json_answer
+from daemon.append_call import Call, check_key, idempotency_key
 from daemon.datasources import DatasourcesApi
-from daemon.events import Call, EventsApi, check_key, idempotency_key
+from daemon.events import EventsApi
 from daemon.intake import Intake
 from daemon.jobs import Jobs
 from daemon.payload import Payload, read_payload

@@ -6,82 +6,28 @@ next group. There is no timer and no batch size: the disk sets the pace, and one
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar, cast
 
+import outcome
 import structlog
 import trio
 
 from daemon.config import GROUP_BYTES_MAX, INBOX_BYTES_MAX, TICKET_BYTES
+from daemon.inbox import ActorClosing, ActorFailed, Errand, Group, InboxFull, Outcome, Ticket
 from daemon.writer_threads import WriterThreads
 from segments.errors import StorageError, WriteFailed
 from segments.filenames import Lsn
-from segments.group import Committed, Write
+from segments.group import Prepared, Write
 from segments.source_log import SourceLog
 
 MARK_AFTER_S = 1.0
+PREPARED_HERE_BYTES_MAX = 192 * 1024
+"""Groups up to here are made into a frame in the actor's task: two threads that want the interpreter at once cost each
+other more than that. Larger ones would keep everybody waiting."""
 _log = structlog.get_logger("ingest")
-
-
-class InboxFull(Exception):
-    """The source has as many bytes waiting as it may; try again soon."""
-
-
-class ActorClosing(Exception):
-    """The actor takes no more requests; nothing of this one was stored."""
-
-
-class ActorFailed(Exception):
-    """The actor failed with the request in its hands; its rows may or may not be stored."""
-
-
 T = TypeVar("T")
-Outcome = Committed | StorageError | ActorFailed
-
-
-@dataclass(slots=True)
-class Ticket:
-    """One request on its way to disk, resolved exactly once: its outcome is set and its group's event fires."""
-
-    write: Write
-    durably: bool
-    outcome: Outcome | None = None
-
-
-class _Group:
-    """The requests that share one commit, and the event that tells all of them."""
-
-    __slots__ = ("done", "size_bytes", "tickets")
-
-    def __init__(self) -> None:
-        self.tickets: list[Ticket] = []
-        self.size_bytes = 0
-        self.done = trio.Event()
-
-    def resolve_rest(self, outcome: Outcome) -> None:
-        for ticket in self.tickets:
-            if ticket.outcome is None:
-                ticket.outcome = outcome
-        self.done.set()
-
-    def resolved(self) -> None:
-        """Tell the senders; each has an outcome by now."""
-        assert all(ticket.outcome is not None for ticket in self.tickets)
-        self.done.set()
-
-
-class _Errand:
-    """Work for the log between two groups, and what became of it once `done` is set."""
-
-    __slots__ = ("done", "error", "result", "work")
-
-    def __init__(self, work: Callable[[SourceLog], object]) -> None:
-        self.work = work
-        self.done = trio.Event()
-        self.result: object = None
-        self.error: Exception | None = None
 
 
 class Ingest:
@@ -92,11 +38,14 @@ class Ingest:
         self._threads = threads
         self._sync_interval_s = sync_interval_s
         self._idle_after_s = idle_after_s
-        self._waiting: deque[_Group] = deque()
-        self._flying: _Group | None = None
+        self._waiting: deque[Group] = deque()
+        self._flying: Group | None = None
+        self._is_under_way = False
+        self._failure: Exception | None = None
         self._queued_bytes = 0
         self._wake = trio.Event()
-        self._errands: deque[_Errand] = deque()
+        self._wakes_at = 0.0
+        self._errands: deque[Errand] = deque()
         self._closing = False
         self.finished = trio.Event()
         self._unsynced_since: float | None = None
@@ -113,22 +62,37 @@ class Ingest:
         `Committed` means durable if `durably`, else handed to the kernel. Being cancelled here changes nothing for the
         rows. Raises InboxFull or ActorClosing before anything is queued.
         """
+        done = trio.Event()
+        ticket = self.enqueue(write, size_bytes=size_bytes, durably=durably, tell=done.set)
+        # At the actor's turn, so that others who have their turn before it share the commit.
+        self._wake.set()
+        await done.wait()
+        assert ticket.outcome is not None
+        return ticket.outcome
+
+    def enqueue(self, write: Write, *, size_bytes: int, durably: bool, tell: Callable[[], None]) -> Ticket:
+        """The same, for who does not wait: `tell` is called when the ticket has its outcome. To be followed by `begin`."""
         if self._closing:
             raise ActorClosing
         if self.is_full:
             raise InboxFull
         size_bytes += TICKET_BYTES
         if not self._waiting or self._waiting[-1].size_bytes + size_bytes > GROUP_BYTES_MAX:
-            self._waiting.append(_Group())
+            self._waiting.append(Group())
         group = self._waiting[-1]
-        ticket = Ticket(write, durably)
+        ticket = Ticket(write, durably, tell)
         group.tickets.append(ticket)
         group.size_bytes += size_bytes
         self._queued_bytes += size_bytes
-        self._wake.set()
-        await group.done.wait()
-        assert ticket.outcome is not None
-        return ticket.outcome
+        return ticket
+
+    def begin(self) -> None:
+        """Begin the next commit now, unless one is under way, which it will follow."""
+        try:
+            self._begin_commit()
+        except Exception as error:  # noqa: BLE001 -- raised where the actor runs
+            self._failure = error
+            self._wake.set()
 
     async def perform(self, work: Callable[[SourceLog], T]) -> T:
         """Have `work` done on the log between two groups, in a thread, and give back what it returns.
@@ -138,7 +102,7 @@ class Ingest:
         """
         if self._closing:
             raise ActorClosing
-        errand = _Errand(work)
+        errand = Errand(work)
         self._errands.append(errand)
         self._wake.set()
         await errand.done.wait()
@@ -158,11 +122,12 @@ class Ingest:
     async def run(self) -> None:
         """Commit groups until closed, or idle for long with nothing left to do. Fails its requests if it fails."""
         try:
-            while self._waiting or self._errands or not self._closing:
-                if await self._something_to_do():
-                    await self._commit_next()
-                else:
+            while self._is_under_way or self._waiting or self._errands or not self._closing:
+                self._begin_commit()
+                if not await self._wait():
                     self._closing = True
+                if self._failure is not None:
+                    raise self._failure
             if self.log.has_active_file:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self.log.seal)
@@ -170,58 +135,105 @@ class Ingest:
             _log.error("the last rows could not be synced", source=self.log.source.name, reason=str(error))
         finally:
             self._closing = True
+            # The one place where a commit can't be cancelled: left here, rows would be on disk that nobody was told about.
+            with trio.CancelScope(shield=True):
+                while self._is_under_way:
+                    self._wake = trio.Event()
+                    await self._wake.wait()
             self.log.abandon()
             for group in (self._flying, *self._waiting):
                 if group is not None:
-                    group.resolve_rest(ActorFailed())
+                    group.resolve(ActorFailed())
             for errand in self._errands:
                 errand.error = errand.error or ActorFailed()
                 errand.done.set()
             self.finished.set()
 
-    async def _something_to_do(self) -> bool:
-        """Wait for requests, work to perform, or the next chore; False when the source has been idle for long."""
-        if self._waiting or self._errands or self._closing:
+    async def _wait(self) -> bool:
+        """Wait for a reason to look again; False when the source has been idle for long."""
+        if self._failure or (self._closing and not self._is_under_way):
             return True
         self._wake = trio.Event()
-        chores = [self._mark_at] if self._mark_at is not None else []
-        if self._unsynced_since is not None:
-            chores.append(self._unsynced_since + self._sync_interval_s)
-        with trio.CancelScope(deadline=min(chores, default=trio.current_time() + self._idle_after_s)):
+        chore = self._next_chore()
+        self._wakes_at = trio.current_time() + self._idle_after_s if chore is None else chore
+        with trio.CancelScope(deadline=self._wakes_at):
             await self._wake.wait()
         is_in_segments = self.log.sealed_lsn == self.log.published == self.log.appended_lsn
-        return bool(chores) or self._wake.is_set() or not is_in_segments
+        return self._is_under_way or chore is not None or self._wake.is_set() or not is_in_segments
 
-    async def _commit_next(self) -> None:
-        group = self._flying = self._waiting.popleft() if self._waiting else _Group()
-        errand = self._errands[0] if self._errands else None
+    def _next_chore(self) -> float | None:
+        chores = [] if self._mark_at is None else [self._mark_at]
+        if self._unsynced_since is not None:
+            chores.append(self._unsynced_since + self._sync_interval_s)
+        return min(chores, default=None)
+
+    def _begin_commit(self) -> None:
+        """Hand the next group, errand or chore to a thread, if there is one and no other is under way."""
         now = trio.current_time()
+        chore = self._next_chore()
+        is_due = chore is not None and now >= chore
+        if self._is_under_way or self._failure or not (self._waiting or self._errands or is_due):
+            return
+        group = self._flying = self._waiting.popleft() if self._waiting else Group()
+        errand = self._errands[0] if self._errands else None
         sync_due = self._unsynced_since is not None and now >= self._unsynced_since + self._sync_interval_s
         durably = sync_due or any(ticket.durably for ticket in group.tickets)
         mark_due = not group.tickets and self._mark_at is not None and now >= self._mark_at
         mark = mark_due and (durably or self.log.is_synced)
-        work = partial(self._work, group, durably=durably, mark=mark, errand=errand)
-        # The one place where a commit can't be cancelled: cut here, rows would be on disk that nobody was told about.
-        await self._threads.run(work)
-        self._flying = None
-        self._queued_bytes -= group.size_bytes
-        if group.tickets or errand is not None or (mark_due and not mark):
-            self._mark_at = now + MARK_AFTER_S
-        if mark or not self.log.has_active_file:
+        prepared = self._prepare(group) if group.tickets and group.size_bytes <= PREPARED_HERE_BYTES_MAX else None
+        work = partial(self._work, group, prepared, durably=durably, mark=mark, errand=errand)
+        if mark:
             self._mark_at = None
-        self._unsynced_since = None if self.log.is_synced else (self._unsynced_since or now)
-        self._unsealed_since = (self._unsealed_since or now) if self.log.has_active_file else None
-        group.resolved()
-        if errand is not None:
-            self._errands.popleft()
-            errand.done.set()
+        elif group.tickets or errand is not None or mark_due:
+            self._mark_at = now + MARK_AFTER_S
+        self._threads.start(work, partial(self._landed, group, errand, now))
+        self._is_under_way = True
 
-    def _work(self, group: _Group, *, durably: bool, mark: bool, errand: "_Errand | None") -> None:
+    def _landed(self, group: Group, errand: Errand | None, began: float, done: outcome.Outcome[None]) -> None:
+        """The thread is through: begin the next commit, then tell the senders of this one while it is being written."""
+        self._is_under_way = False
+        try:
+            done.unwrap()
+            self._flying = None
+            self._queued_bytes -= group.size_bytes
+            if not self.log.has_active_file:
+                self._mark_at = None
+            self._unsynced_since = None if self.log.is_synced else (self._unsynced_since or began)
+            self._unsealed_since = (self._unsealed_since or began) if self.log.has_active_file else None
+            if errand is not None:
+                self._errands.popleft()
+                errand.done.set()
+        except Exception as error:  # noqa: BLE001 -- raised where the actor runs
+            self._failure = error
+        else:
+            self.begin()
+            group.resolve(ActorFailed())
+        chore = self._next_chore()
+        if self._failure or self._closing or (chore is not None and chore < self._wakes_at):
+            self._wake.set()
+
+    def _prepare(self, group: Group) -> Prepared | None:
+        """The first half of the group's commit; None when that is refused, and every ticket has its outcome."""
+        try:
+            return self.log.prepare([ticket.write for ticket in group.tickets], datetime.now(UTC))
+        except StorageError as error:
+            self._fail(group, error)
+            return None
+
+    def _fail(self, group: Group, error: StorageError) -> None:
+        _log.error("rows could not be stored", source=self.log.source.name, reason=str(error))
+        for ticket in group.tickets:
+            if ticket.outcome is None:
+                ticket.outcome = error
+
+    def _work(
+        self, group: Group, prepared: Prepared | None, *, durably: bool, mark: bool, errand: Errand | None
+    ) -> None:
         """In a worker thread: write and sync as one step."""
         try:
-            if group.tickets:
-                now = datetime.now(UTC)
-                done = self.log.commit([ticket.write for ticket in group.tickets], now, durably=durably)
+            if group.tickets and group.tickets[0].outcome is None:
+                prepared = prepared or self.log.prepare([ticket.write for ticket in group.tickets], datetime.now(UTC))
+                done = self.log.write(prepared, durably=durably)
                 for ticket, outcome in zip(group.tickets, done, strict=True):
                     ticket.outcome = outcome
             elif durably:
@@ -229,10 +241,7 @@ class Ingest:
             if mark:
                 self.log.mark()
         except StorageError as error:
-            _log.error("rows could not be stored", source=self.log.source.name, reason=str(error))
-            for ticket in group.tickets:
-                if ticket.outcome is None:
-                    ticket.outcome = error
+            self._fail(group, error)
         if errand is not None:
             try:
                 errand.result = errand.work(self.log)

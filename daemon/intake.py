@@ -21,12 +21,12 @@ class Intake:
     def __init__(self, budget: Budget, space: DiskSpace, *, bytes_max: int) -> None:
         self.budget = budget
         self.unpacking = trio.CapacityLimiter(UNPACKED_AT_ONCE)
-        self._space = space
+        self.space = space
         self._bytes_max = bytes_max
 
     async def read_rows(self, request: Request, reservation: Reservation, sink: Sink | None = None) -> bytes:
         """As `read`, of what is to be stored. Also raises NoRoom, before the body is read."""
-        self._space.check()
+        self.space.check()
         return await self.read(request, reservation, sink)
 
     async def read(self, request: Request, reservation: Reservation, sink: Sink | None = None) -> bytes:

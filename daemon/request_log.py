@@ -3,6 +3,7 @@
 from collections import deque
 from datetime import UTC, datetime
 from time import time
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -11,20 +12,35 @@ from query.service_tables import OPS_LOG
 
 REQUESTS_MAX = 100_000
 ERROR_CHARACTERS_MAX = 500
-_Line = tuple[float, str, str, str, int, int, int, int, float, str, str]
+
+
+class Line(NamedTuple):
+    """A request that has been answered, in the order of the table's columns. Unix time and seconds."""
+
+    at: float
+    event: str
+    source: str
+    outcome: str
+    status: int
+    rows: int
+    quarantined: int
+    size: int
+    took: float
+    request_id: str
+    error: str
 
 
 class RequestLog:
     """What was asked of data sources, oldest first; at most REQUESTS_MAX lines, and none from before a restart."""
 
     def __init__(self) -> None:
-        self._lines: deque[_Line] = deque(maxlen=REQUESTS_MAX)
+        self._lines: deque[Line] = deque(maxlen=REQUESTS_MAX)
 
     def note(self, request: Request, status: int, error: str = "") -> None:
         """Add a request that has been answered."""
         now = time()
-        self._lines.append(
-            (
+        self.add(
+            Line(
                 now,
                 request.event,
                 request.source,
@@ -38,6 +54,10 @@ class RequestLog:
                 error[:ERROR_CHARACTERS_MAX],
             )
         )
+
+    def add(self, line: Line) -> None:
+        """The same, in words of its own."""
+        self._lines.append(line)
 
     def table(self) -> pa.Table:
         """The lines as `siltstone.ops_log`."""

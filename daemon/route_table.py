@@ -1,16 +1,12 @@
 """Every route of the daemon, and what serves it."""
 
 from daemon.administration import AdministrationApi
-from daemon.admission import Budget
 from daemon.analysis import AnalysisApi
 from daemon.config import Config
 from daemon.datasources import DatasourcesApi
-from daemon.disk_space import DiskSpace
-from daemon.events import EventsApi
+from daemon.events import EVENT, EVENTS_PATH, EventsApi
 from daemon.imports import ImportsApi
-from daemon.intake import Intake
 from daemon.jobs import Jobs
-from daemon.rate_limit import RateLimits
 from daemon.request_log import RequestLog
 from daemon.router import Route, Router
 from daemon.service import ServiceApi
@@ -23,11 +19,16 @@ from segments.disk import Disk
 
 
 def build_router(
-    config: Config, disk: Disk, sources: Sources, tokens: Tokens, worker: SqlWorker, log: RequestLog, space: DiskSpace
+    config: Config,
+    disk: Disk,
+    sources: Sources,
+    tokens: Tokens,
+    worker: SqlWorker,
+    log: RequestLog,
+    events: EventsApi,
 ) -> Router:
     """The handlers, each with what it needs, and their routes."""
-    intake = Intake(Budget(config.memory_bytes), space, bytes_max=config.max_body_bytes)
-    events = EventsApi(sources, intake, RateLimits(requests=config.limit_requests, bytes_=config.limit_bytes))
+    intake = events.intake
     token_api = TokensApi(tokens, intake)
     shown = DatasourcesApi(disk, sources)
     sql = SqlApi(worker, sources, intake, log)
@@ -36,7 +37,7 @@ def build_router(
     imports = ImportsApi(disk, sources, events, intake, shown, administration, jobs)
     source = "/v0/datasources/{}"
     routes = [
-        Route("POST", "/v0/events", events.post, event="append-hfi"),
+        Route("POST", EVENTS_PATH, events.post, event=EVENT),
         Route("GET", "/v0/sql", sql.get),
         Route("POST", "/v0/sql", sql.post),
         Route("GET", "/v0/tokens", token_api.list),
@@ -61,12 +62,17 @@ def build_router(
         Route("GET", "/v0/jobs/{}", jobs.show),
         Route("POST", "/v0/analyze", AnalysisApi(intake).analyze),
     ]
+    return Router(routes + _service_routes(config, tokens, routes))
+
+
+def _service_routes(config: Config, tokens: Tokens, routes: list[Route]) -> list[Route]:
+    """What programs ask before they work, and the front page, which names the other routes."""
     service = ServiceApi(
         tokens,
         (f"{route.method} {route.template.replace('{}', 'NAME')}" for route in routes),
         tokens_on_loopback=config.tokens_on_loopback,
     )
-    routes += [
+    return [
         Route("GET", "/", service.front_page, is_open=True),
         Route("GET", "/health", service.health, is_open=True),
         Route("GET", "/v0/health", service.health, is_open=True),
@@ -80,4 +86,3 @@ def build_router(
         Route("GET", "/v0/regions", service.regions),
         Route("GET", "/v0/pipes", service.pipes),
     ]
-    return Router(routes)

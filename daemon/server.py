@@ -8,11 +8,17 @@ from dataclasses import dataclass
 import structlog
 import trio
 
-from daemon.admission import Watch
+from daemon.admission import Budget, Watch
 from daemon.compactor import Compactor
 from daemon.config import Config
 from daemon.disk_space import DiskSpace
+from daemon.events import EventsApi
+from daemon.fast_path import FastPath
+from daemon.head_cache import Heads
+from daemon.intake import Intake
+from daemon.known_appends import KnownAppends
 from daemon.merger import Merger
+from daemon.rate_limit import RateLimits
 from daemon.request_log import RequestLog
 from daemon.route_table import build_router
 from daemon.routes import Routes
@@ -61,12 +67,18 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
             sources = Sources(owned.disk, owned.data, config, actors)
             async with trio.open_nursery() as background:
                 log = RequestLog()
-                router = build_router(config, owned.disk, sources, owned.tokens, worker, log, space)
-                routes = Routes(router, owned.tokens, watch, log)
+                intake = Intake(Budget(config.memory_bytes), space, bytes_max=config.max_body_bytes)
+                limits = RateLimits(requests=config.limit_requests, bytes_=config.limit_bytes)
+                events = EventsApi(sources, intake, limits)
+                router = build_router(config, owned.disk, sources, owned.tokens, worker, log, events)
+                heads = Heads()
+                fast_path = FastPath(heads, KnownAppends(sources, owned.tokens, intake, limits, log), watch)
+                routes = Routes(router, owned.tokens, watch, log, heads, fast_path)
                 lock = owned.lock_descriptor
                 merger = Merger(sources, owned.disk, space, lock_descriptor=lock)
                 compactor = Compactor(sources, merger, interval_s=config.compact_interval_s, lock_descriptor=lock)
                 background.start_soon(watch.run)
+                background.start_soon(fast_path.run)
                 background.start_soon(space.run)
                 background.start_soon(compactor.run)
                 background.start_soon(sources.open_all)

@@ -11,7 +11,8 @@ import structlog
 import trio
 
 from daemon.config import SOURCE_IDLE_S, Config
-from daemon.ingest import ActorClosing, Ingest
+from daemon.inbox import ActorClosing
+from daemon.ingest import Ingest
 from daemon.writer_threads import WriterThreads
 from segments.disk import Disk, remove_tree
 from segments.errors import Corruption, SchemaError, UnknownSource

@@ -19,7 +19,7 @@ class Transport:
         self._stream = stream
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
         # The socket under Trio's, which has no public name; a call on it that would block says so.
-        self._kernel: socket.socket = getattr(self._socket, "_sock", None)  # type: ignore[assignment]
+        self.kernel: socket.socket = getattr(self._socket, "_sock", None)  # type: ignore[assignment]
         self._sends = 0
 
     async def receive_next(self, count: int) -> bytes:
@@ -29,7 +29,7 @@ class Transport:
             return bytes(await self._stream.receive_some(count))
         await trio.lowlevel.wait_readable(self._socket)
         try:
-            return self._kernel.recv(count)
+            return self.kernel.recv(count)
         except BlockingIOError:
             return bytes(await self._stream.receive_some(count))
         except OSError as error:
@@ -45,7 +45,7 @@ class Transport:
         self._sends += 1
         if self._socket is not None and self._sends < SENDS_IN_A_ROW:
             try:
-                sent = self._kernel.send(data)
+                sent = self.kernel.send(data)
             except BlockingIOError:
                 pass
             except OSError as error:
@@ -58,6 +58,11 @@ class Transport:
     async def send_eof(self) -> None:
         """There is no more to send."""
         await self._stream.send_eof()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether `kernel` is there to be read and written directly."""
+        return self._socket is not None
 
     @property
     def is_local(self) -> bool:

@@ -3,14 +3,14 @@
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import outcome
 import trio
 
 THREADS_MAX = 32
 T = TypeVar("T")
-_Job = tuple[Callable[[], object], trio.lowlevel.Task, trio.lowlevel.TrioToken]
+_Job = tuple[Callable[[], Any], Callable[[Any], None], trio.lowlevel.TrioToken]
 
 
 class WriterThreads:
@@ -22,20 +22,20 @@ class WriterThreads:
         self._under_way = 0
         self._started = 0
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises. Being cancelled changes nothing: a commit under way is not to be cut.
+    def start(self, work: Callable[[], T], done: Callable[[outcome.Outcome[T]], None]) -> None:
+        """Have `work` done in a thread, and `done` called with what came of it by Trio, in its next round. There is no way
+        to cut it short. `done` must not raise.
 
         Raises RuntimeError, before anything is done, when there is no thread and none can be started.
         """
+        if self._under_way == self._started and self._started < THREADS_MAX:
+            self._start_one()
         self._under_way += 1
-        try:
-            if self._under_way > self._started and self._started < THREADS_MAX:
-                self._start_one()
-            self._jobs.put((work, trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()))
-            done: T = await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
-        finally:
-            self._under_way -= 1
-        return done
+        self._jobs.put((work, done, trio.lowlevel.current_trio_token()))
+
+    def _end(self, done: Callable[[outcome.Outcome[T]], None], came_of_it: outcome.Outcome[T]) -> None:
+        self._under_way -= 1
+        done(came_of_it)
 
     def _start_one(self) -> None:
         thread = threading.Thread(target=self._serve, name=f"writer {self._started + 1}", daemon=True)
@@ -50,5 +50,5 @@ class WriterThreads:
 
     def _serve(self) -> None:
         while True:
-            work, task, token = self._jobs.get()
-            token.run_sync_soon(trio.lowlevel.reschedule, task, outcome.capture(work))
+            work, done, token = self._jobs.get()
+            token.run_sync_soon(self._end, done, outcome.capture(work))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Self
 
 import pyarrow as pa
@@ -9,8 +10,10 @@ import pyarrow as pa
 from segments.decode import Counts, Decoded
 from segments.errors import KeyReused, SchemaChanged
 from segments.filenames import Lsn
+from segments.frame import Sections
 from segments.keys import REUSED, Key, KeyWindow
 from segments.lines import Events
+from segments.unknown_keys import UnknownKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,20 @@ class Committed:
 
 
 Outcome = Committed | KeyReused | SchemaChanged
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A group as it will be written: `count` rows from LSN `first` on, and the keys of its requests. `outcomes` hold once
+    it is."""
+
+    first: Lsn
+    count: int
+    sections: Sections
+    keys: tuple[Key, ...]
+    unknown: UnknownKeys
+    outcomes: tuple[Outcome, ...]
+    at: datetime
 
 
 def split(group: Sequence[Write], keys: KeyWindow, arrow: pa.Schema) -> tuple[list[Write], list[Outcome | int | None]]:
@@ -92,3 +109,12 @@ def number(first: Lsn, counts: Sequence[Counts]) -> tuple[Committed, ...]:
 def answered(key: Key, done: Committed) -> Key:
     """The key with what was answered to its request."""
     return replace(key, successful=done.counts.successful, quarantined=done.counts.quarantined, last_lsn=done.last_lsn)
+
+
+def answers(numbered: Sequence[Committed], others: Sequence[Outcome | int | None]) -> tuple[Outcome, ...]:
+    """What each request of a group is answered, from what `number` and `split` gave."""
+    own = iter(numbered)
+    return tuple(
+        next(own) if other is None else replace(numbered[other], is_repeat=True) if isinstance(other, int) else other
+        for other in others
+    )

@@ -7,21 +7,18 @@ voids whatever the dead file holds from there on.
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-
-import pyarrow as pa
 
 from segments.batches import DATAFILE_KEY
 from segments.datafile_print import print_schema
-from segments.decode import decode_group
 from segments.disk import Disk
 from segments.errors import Corruption, SourceDamaged, WriteFailed
 from segments.filenames import Lsn, SourceDir
 from segments.frame import NONCE_BYTES, FileHeader, Sections
-from segments.group import Outcome, Write, answered, number, split
+from segments.group import Outcome, Prepared, Write, answered, answers, number, split
+from segments.group_encoder import GroupEncoder
 from segments.keys import KeyWindow, Notes, encode_notes
-from segments.quarantine import quarantine_batch
 from segments.schema import Schema
 from segments.unknown_keys import UnknownKeys, note
 from segments.wal_writer import WalWriter
@@ -78,6 +75,7 @@ class SourceLog:
         self.schema = schema
         self.unknown: UnknownKeys = {}
         self._arrow = schema.arrow
+        self._encoder = GroupEncoder(schema)
         self._wal_schema = self._arrow.with_metadata({DATAFILE_KEY: print_schema(schema).encode()})
 
     @property
@@ -100,41 +98,37 @@ class SourceLog:
         A request whose key is remembered adds nothing and gets the first answer again. Raises WriteFailed (nothing
         known to be stored, a retry may succeed) or SourceDamaged (nothing stored).
         """
+        return self.write(self.prepare(group, now), durably=durably)
+
+    def prepare(self, group: Sequence[Write], now: datetime) -> Prepared:
+        """The first half of a commit, without I/O. Nothing may come between it and `write`. Raises SourceDamaged."""
         if self.damage:
             raise SourceDamaged(
                 f"data source {self.source.name} is damaged and takes no writes: {self.damage[0]}; "
                 f"run: siltstone verify {self.source.name}"
             )
         fresh, others = split(group, self.keys, self._arrow)
-        at = now.astimezone(UTC).replace(tzinfo=None)
-        rows = decode_group(self.schema, [write.body for write in fresh], at)
         first = Lsn(self.appended_lsn + 1)
+        bodies = [write.body for write in fresh]
+        rows = self._encoder.encode(bodies, first, now.astimezone(UTC).replace(tzinfo=None))
         numbered = number(first, rows.counts)
         # A request without rows leaves nothing that a repeat of it could double.
         done_to = zip(fresh, numbered, strict=True)
-        keys = [answered(write.key, done) for write, done in done_to if write.key and done.last_lsn]
-        if rows.count:
-            quarantine: bytes | pa.Buffer = b""
-            if rows.bad:
-                bad = [(Lsn(first + position), row) for position, row in rows.bad]
-                quarantine = quarantine_batch(self.schema, bad, at).serialize()
-            good = rows.good.serialize() if rows.good.num_rows else b""
-            replays = tuple(lsn for write in fresh for lsn in write.replays)
-            self._append(rows.count, (good, quarantine, encode_notes(Notes(tuple(keys), replays))), now)
-            self.keys.add(keys)
-            for path, seen in rows.unknown.items():
+        keys = tuple(answered(write.key, done) for write, done in done_to if write.key and done.last_lsn)
+        replays = tuple(lsn for write in fresh for lsn in write.replays) if rows.count else ()
+        sections = (rows.good, rows.bad, encode_notes(Notes(keys, replays)))
+        return Prepared(first, rows.count, sections, keys, rows.unknown, answers(numbered, others), now)
+
+    def write(self, prepared: Prepared, *, durably: bool) -> tuple[Outcome, ...]:
+        """The second half. Raises as `commit`."""
+        if prepared.count:
+            self._append(prepared.count, prepared.sections, prepared.at)
+            self.keys.add(prepared.keys)
+            for path, seen in prepared.unknown.items():
                 note(self.unknown, path, seen)
         if durably:
             self.sync()
-        answers = iter(numbered)
-        return tuple(
-            next(answers)
-            if other is None
-            else replace(numbered[other], is_repeat=True)
-            if isinstance(other, int)
-            else other
-            for other in others
-        )
+        return prepared.outcomes
 
     def sync(self) -> None:
         """Make every appended row durable. Raises WriteFailed."""

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from daemon.admission import Watched
 from daemon.body_flow import NO_PROGRESS, BodyTooLarge
 from daemon.config import BODY_STALL_S
-from daemon.head_cache import Head, RequestHeads, ResponseHeads, response
+from daemon.head_cache import Head, Heads, RequestHeads, ResponseHeads, response
 from daemon.head_policy import BadRequest
-from daemon.http_connection import Heads, HttpConnection
+from daemon.http_connection import HttpConnection
 
 JSON = ((b"content-type", b"application/json"),)
 tokens = st.sampled_from([b"a", b"b"])

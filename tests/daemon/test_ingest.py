@@ -5,7 +5,8 @@ import trio
 import trio.testing
 
 from daemon import ingest
-from daemon.ingest import ActorClosing, ActorFailed, Ingest
+from daemon.inbox import ActorClosing, ActorFailed, InboxFull
+from daemon.ingest import Ingest
 from daemon.writer_threads import WriterThreads
 from segments.decode import Counts
 from segments.filenames import WalName
@@ -137,7 +138,7 @@ async def test_requests_that_are_large_in_memory_are_not_written_as_one_piece(st
     async def submit(number: int) -> None:
         try:
             outcomes.append(await actor.submit(write(number), size_bytes=4000, durably=True))
-        except ingest.InboxFull as refusal:
+        except InboxFull as refusal:
             outcomes.append(refusal)
 
     async with trio.open_nursery() as nursery:

@@ -1,13 +1,17 @@
 """Threads for commits: a machine that has none left for a while must not leave commits waiting for ever."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
+import outcome
 import pytest
 import trio
 
 from daemon.writer_threads import THREADS_MAX, WriterThreads
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -20,14 +24,27 @@ def no_more_threads() -> Iterator[None]:
         threading.stack_size(before)
 
 
+async def run(threads: WriterThreads, work: Callable[[], T]) -> T:
+    came_of_it: list[outcome.Outcome[T]] = []
+    done = trio.Event()
+
+    def end(result: outcome.Outcome[T]) -> None:
+        came_of_it.append(result)
+        done.set()
+
+    threads.start(work, end)
+    await done.wait()
+    return came_of_it[0].unwrap()
+
+
 def test_a_start_that_failed_is_not_counted() -> None:
     async def scenario() -> None:
         threads = WriterThreads()
         for _ in range(THREADS_MAX + 1):
             with no_more_threads(), pytest.raises(RuntimeError):
-                await threads.run(lambda: None)
+                await run(threads, lambda: None)
         with trio.fail_after(30):
-            assert await threads.run(lambda: 7) == 7
+            assert await run(threads, lambda: 7) == 7
 
     trio.run(scenario)
 
@@ -38,7 +55,7 @@ def test_without_another_thread_those_there_do_all_the_work() -> None:
         done: list[int] = []
 
         async def commit(number: int) -> None:
-            await threads.run(lambda: done.append(number))
+            await run(threads, lambda: done.append(number))
 
         await commit(0)
         with no_more_threads(), trio.fail_after(30):

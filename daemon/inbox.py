@@ -1,0 +1,65 @@
+"""What waits for an ingest actor: requests, in groups that share one commit, and errands; and how it is refused."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from segments.errors import StorageError
+from segments.group import Committed, Write
+from segments.source_log import SourceLog
+
+
+class InboxFull(Exception):
+    """The source has as many bytes waiting as it may; try again soon."""
+
+
+class ActorClosing(Exception):
+    """The actor takes no more requests; nothing of this one was stored."""
+
+
+class ActorFailed(Exception):
+    """The actor failed with the request in its hands; its rows may or may not be stored."""
+
+
+Outcome = Committed | StorageError | ActorFailed
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One request on its way to disk, resolved exactly once: its outcome is set, then `tell` is called, which must not
+    raise."""
+
+    write: Write
+    durably: bool
+    tell: Callable[[], None]
+    outcome: Outcome | None = None
+
+
+class Group:
+    """The requests that share one commit."""
+
+    __slots__ = ("size_bytes", "tickets")
+
+    def __init__(self) -> None:
+        self.tickets: list[Ticket] = []
+        self.size_bytes = 0
+
+    def resolve(self, otherwise: Outcome) -> None:
+        """Tell the senders, once; `otherwise` is the outcome of those that have none yet."""
+        tickets, self.tickets = self.tickets, []
+        for ticket in tickets:
+            ticket.outcome = ticket.outcome or otherwise
+            ticket.tell()
+
+
+class Errand:
+    """Work for the log between two groups, and what became of it once `done` is set."""
+
+    __slots__ = ("done", "error", "result", "work")
+
+    def __init__(self, work: Callable[[SourceLog], object]) -> None:
+        self.work = work
+        self.done = trio.Event()
+        self.result: object = None
+        self.error: Exception | None = None

@@ -1,0 +1,142 @@
+"""Rows under heads that come again and again: what such a head asks for is decided once, and then only its rows are looked at.
+
+Says no, and touches nothing, wherever `daemon.events` would do anything but put the rows into the inbox of a running
+actor: it is asked then, and decides anew.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import time
+
+from daemon.admission import OverBudget
+from daemon.answers import Answer, Refused
+from daemon.append_call import Call, accepted, checked, failure
+from daemon.config import INLINE_BYTES_MAX
+from daemon.disk_space import NoRoom
+from daemon.events import EVENT, EVENTS_PATH, check_rows, size_in_memory
+from daemon.head_cache import Head
+from daemon.inbox import ActorClosing, InboxFull, Ticket
+from daemon.ingest import Ingest
+from daemon.intake import Intake
+from daemon.rate_limit import RateLimits
+from daemon.refusals import refusal, written
+from daemon.request_log import Line, RequestLog
+from daemon.sources import Sources
+from daemon.target import parse_target, presented_token
+from daemon.tokens import Token, Tokens
+from segments.errors import BodyRejected, Corruption
+from segments.group import Committed, Write
+from segments.lines import parse_body
+
+_OUT_OF_THE_ORDINARY = (b"idempotency-key", b"content-encoding")
+_ANSWERED_WITH_MORE = "x-vercel-verify"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a head asks for; no call when it is not for here. Void as soon as the daemon's tokens are others than
+    `tokens`."""
+
+    call: Call | None
+    tokens: tuple[Token, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """A request whose rows are on their way; `held_bytes` of the budget are given back at its end."""
+
+    call: Call
+    ticket: Ticket
+    body_bytes: int
+    held_bytes: int
+    started: float
+
+
+class KnownAppends:
+    """One for the daemon."""
+
+    def __init__(self, sources: Sources, tokens: Tokens, intake: Intake, limits: RateLimits, log: RequestLog) -> None:
+        self._sources = sources
+        self._tokens = tokens
+        self._intake = intake
+        self._limits = limits
+        self._log = log
+        self._begun: set[Ingest] = set()
+
+    def plan(self, head: Head) -> Plan:
+        """What the head asks for, when that is to append rows in the plainest way, by someone who may."""
+        return Plan(self._call(head), self._tokens.all)
+
+    def _call(self, head: Head) -> Call | None:
+        length = head.content_length or 0
+        if self._limits.is_on or not 0 < length <= INLINE_BYTES_MAX:
+            return None
+        if any(name in head.headers for name in _OUT_OF_THE_ORDINARY):
+            return None
+        try:
+            path, query = parse_target(head.target)
+            if path != EVENTS_PATH or _ANSWERED_WITH_MORE in query:
+                return None
+            token = self._tokens.find(presented_token(head, query))
+            if token is None or token.expires_at:
+                return None
+            name = query.get("name", "")
+            call = checked(name, query.get("wait", ""), query.get("format", ""), may_make=False)
+        except (Refused, Corruption):
+            return None
+        return call if token.may_append(name) and not call.is_document else None
+
+    def is_valid(self, plan: Plan) -> bool:
+        """Whether the plan still holds."""
+        return plan.tokens is self._tokens.all
+
+    def begin(self, plan: Plan, body: bytes, tell: Callable[[], None]) -> Append | None:
+        """Put the body's rows into the inbox, for `commit`; `tell` is called once they have an outcome."""
+        call = plan.call
+        actor = None if call is None else self._sources.peek(call.name)
+        if call is None or actor is None:
+            return None
+        schema = actor.log.schema
+        try:
+            self._intake.space.check()
+            events = parse_body(body)
+            if not events:
+                return None
+            check_rows(len(events), schema)
+            held = size_in_memory(body, events, schema)
+            self._intake.budget.take(held)
+        except (NoRoom, BodyRejected, Refused, OverBudget):
+            return None
+        try:
+            ticket = actor.enqueue(Write(events), size_bytes=held, durably=call.wait, tell=tell)
+        except (ActorClosing, InboxFull):
+            self._intake.budget.give_back(held)
+            return None
+        self._begun.add(actor)
+        return Append(call, ticket, len(body), held, time())
+
+    def commit(self) -> None:
+        """Have what was put into inboxes since the last time written."""
+        for actor in self._begun:
+            actor.begin()
+        self._begun.clear()
+
+    def finish(self, append: Append, request_id: bytes) -> Answer:
+        """What the request is answered, now that its rows have an outcome."""
+        self._intake.budget.give_back(append.held_bytes)
+        outcome, call = append.ticket.outcome, append.call
+        assert outcome is not None
+        error, good, bad = "", 0, 0
+        if isinstance(outcome, Committed):
+            good, bad = outcome.counts.successful, outcome.counts.quarantined
+            answer = accepted(call, outcome)
+        else:
+            failed = failure(outcome)
+            refused = failed if isinstance(failed, Refused) else refusal(failed)
+            error = str(refused)
+            answer = written(refused)
+        now, size = time(), append.body_bytes
+        took, request = now - append.started, request_id.decode()
+        kind = "error" if error else "ok"
+        self._log.add(Line(now, EVENT, call.name, kind, answer.status, good, bad, size, took, request, error))
+        return answer
