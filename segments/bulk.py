@@ -29,7 +29,7 @@ from segments.lines import (
     parse_slices,
 )
 from segments.plain_columns import plain_texts
-from segments.plain_lines import are_plain
+from segments.plain_lines import are_plain, count_objects
 from segments.schema import Path, Schema
 from segments.unknown_keys import Unknown, UnknownKeys, note
 
@@ -69,9 +69,8 @@ class BulkSchema:
         node[path[-1]] = _raw_type(kind)
         return True
 
-    def decode(self, part: bytes) -> Decoded | None:
-        """The rows of a part that holds whole lines; None when it must be read line by line."""
-        lines = part.count(b"\n") + (not part.endswith(b"\n"))
+    def decode(self, part: bytes, lines: int) -> Decoded | None:
+        """The rows of a part that holds so many objects, a line each; None when it must be read line by line."""
         if not are_plain(part, lines):
             return None
         try:
@@ -130,9 +129,9 @@ class BulkDecoder:
         """The rows of whole lines; what is no object in them is a bad row."""
         counted = 0
         if self._bulk.is_readable:
-            counted = part.count(b"}\n{") + 1
+            counted = count_objects(part)
             self._count(counted)
-            decoded = self._bulk.decode(part)
+            decoded = self._bulk.decode(part, counted)
             if decoded is not None:
                 return decoded
         pieces = []
@@ -193,8 +192,13 @@ def _fields(tree: dict[str, Any]) -> list[pa.Field]:
     return [pa.field(key, pa.struct(_fields(kind)) if isinstance(kind, dict) else kind) for key, kind in tree.items()]
 
 
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """The column as one array; putting chunks together copies even a single one."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def _at(table: pa.Table, path: Path) -> pa.Array:
-    array = table[path[0]].combine_chunks()
+    array = _whole(table[path[0]])
     for key in path[1:]:
         array = pc.struct_field(array, key)
     return array
@@ -236,7 +240,7 @@ def _conform(array: pa.Array, kind: ColumnType) -> pa.Array | None:
 
 def _unknown(tree: dict[str, Any], table: pa.Table, part: bytes) -> UnknownKeys | None:
     """The keys that the reader found beside the schema's, counted where they have a value; None when it can't be told."""
-    beside = list(_beside(tree, table.column_names, (table[name].combine_chunks() for name in table.column_names), ()))
+    beside = list(_beside(tree, table.column_names, map(_whole, table.columns), ()))
     if not beside:
         return {}
     lines = part.split(b"\n")

@@ -150,22 +150,21 @@ def encode_frame(
 
     Raises GroupTooLarge for one that could not be read back.
     """
-    views = [memoryview(section) for section in sections]
-    length = sum(_padded(len(view), SECTION) for view in views)
+    lengths = [len(memoryview(section)) for section in sections]
+    length = sum(_padded(section, SECTION) for section in lengths)
     if length > PAYLOAD_MAX:
         raise GroupTooLarge(f"the rows take {length} bytes; {PAYLOAD_MAX} is the limit for one commit, send fewer")
-    data = bytearray(_padded(_FRAME.size + length, SECTOR))
-    _FRAME.pack_into(
-        data, 0, FRAME_MAGIC, length, 0, previous_crc, first_lsn, durable_lsn, count, *map(len, views), nonce
-    )
-    at = _FRAME.size
-    for view in views:
-        data[at : at + len(view)] = view
-        at += _padded(len(view), SECTION)
-    whole = bytes(data)
-    crc = _crc_without_field(whole, _CRC_AT_FRAME)
-    struct.pack_into("<I", data, _CRC_AT_FRAME, crc)
-    return bytes(data), crc
+    head = bytearray(_FRAME.size)
+    _FRAME.pack_into(head, 0, FRAME_MAGIC, length, 0, previous_crc, first_lsn, durable_lsn, count, *lengths, nonce)
+    pieces: list[bytes | pa.Buffer] = []
+    for section, size in zip(sections, lengths, strict=True):
+        pieces += (section, bytes(_padded(size, SECTION) - size))
+    pieces.append(bytes(_padded(_FRAME.size + length, SECTOR) - _FRAME.size - length))
+    crc = _crc_without_field(bytes(head), _CRC_AT_FRAME)
+    for piece in pieces:
+        crc = int(google_crc32c.extend(crc, piece))
+    struct.pack_into("<I", head, _CRC_AT_FRAME, crc)
+    return b"".join((head, *pieces)), crc
 
 
 def decode_frame(view: memoryview, offset: int, nonce: bytes) -> Frame | BadBytes:

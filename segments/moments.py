@@ -16,7 +16,7 @@ DATE_TEXT = f"^{_DAY}$"
 _DATE = re.compile(_DAY)
 _DATETIME = re.compile(rf"({_DAY})[ T]({_CLOCK})(?:\.([0-9]{{1,9}}))?(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?")
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- Arrow's timestamps without a zone are UTC here
-_UTC_NAMES = frozenset({"", "UTC", "Etc/UTC"})
+UTC_NAMES = frozenset({"", "UTC", "Etc/UTC"})
 _DIGITS_MAX = 40
 """Of a number of seconds, before and behind the point: far more than any column holds."""
 _EXACT = Context(prec=4 * _DIGITS_MAX)
@@ -41,7 +41,7 @@ class Moment:
 def datetime_pattern(kind: ColumnType) -> str:
     """For the texts that Arrow, rid of a `Z` at their end, converts as `moment_ticks` would."""
     fraction = rf"(?:\.[0-9]{{1,{kind.precision}}})?" if kind.precision else ""
-    return rf"^{_DAY}[ T]{_CLOCK}{fraction}Z{'?' if kind.zone in _UTC_NAMES else ''}$"
+    return rf"^{_DAY}[ T]{_CLOCK}{fraction}Z{'?' if kind.zone in UTC_NAMES else ''}$"
 
 
 def parse_date(text: str) -> date | None:
@@ -82,7 +82,7 @@ def moment_ticks(kind: ColumnType, moment: Moment) -> int | None:
     if len(digits) > kind.precision:
         return None
     instant = moment.instant
-    if moment.is_local and kind.zone not in _UTC_NAMES:
+    if moment.is_local and kind.zone not in UTC_NAMES:
         instant = _utc(instant, kind.zone)
     per_second = kind.ticks_per_s
     seconds = (instant - _EPOCH) // timedelta(seconds=1)

@@ -13,13 +13,14 @@ import pyarrow.compute as pc
 from segments.column_type import ColumnType
 from segments.conversions import DECIMAL_TEXT, RANGES, UUID_TEXT
 from segments.lines import Number, json_literal
-from segments.moments import DATE_TEXT, datetime_pattern, tick_range
+from segments.moments import DATE_TEXT, UTC_NAMES, datetime_pattern, tick_range
 
 _NULL = type(None)
 _INTEGERS_IN_FLOAT32 = 1 << 24
 # Literals that a float64 tells apart: at most 15 digits and no exponent.
 _SHORT_LITERAL = r"^-?[0-9.]{1,16}$"
 _DECIMAL_CHARACTERS_MAX = 80
+_TO_THE_SECOND = dict.fromkeys(("min", "max"), len("2013-01-01 10:00:00"))
 
 
 def plain_column(kind: ColumnType, values: Sequence[Any]) -> pa.Array | None:
@@ -98,6 +99,9 @@ def _json(_kind: ColumnType, values: Sequence[Any], _types: set[type]) -> pa.Arr
 def plain_texts(kind: ColumnType, texts: pa.Array) -> pa.Array | None:
     """A date or date-time column from strings; None when each has to be looked at."""
     is_date = kind.name in {"Date", "Date32"}
+    quickly = None if is_date else _to_the_second(kind, texts)
+    if quickly is not None:
+        return quickly
     if not _all_match(texts, DATE_TEXT if is_date else datetime_pattern(kind)):
         return None
     try:
@@ -105,6 +109,19 @@ def plain_texts(kind: ColumnType, texts: pa.Array) -> pa.Array | None:
         return (texts if is_date else pc.utf8_rtrim(texts, "Z")).cast(kind.arrow)
     except pa.ArrowInvalid:
         return None
+
+
+def _to_the_second(kind: ColumnType, texts: pa.Array) -> pa.Array | None:
+    """Date-times that are all as long as one without fraction and zone, and mean the same in Arrow: then its own parser,
+    which is several times as fast as a pattern, takes nothing of that length but those, and the year 0000."""
+    if kind.zone not in UTC_NAMES or pc.min_max(pc.binary_length(texts)).as_py() != _TO_THE_SECOND:
+        return None
+    try:
+        moments = texts.cast(kind.arrow)
+    except pa.ArrowInvalid:
+        return None
+    first = pc.min(moments.view(pa.int64())).as_py()
+    return moments if first >= tick_range(kind)[0] else None
 
 
 def _date(kind: ColumnType, values: Sequence[Any], types: set[type]) -> pa.Array | None:

@@ -12,6 +12,7 @@ from segments.decode import decode
 from segments.errors import BodyRejected, SchemaError
 from segments.filenames import WalName
 from segments.lines import parse_body
+from segments.plain_lines import count_objects
 from segments.wal_reader import assemble, read_file
 from tests.stored import NOW, Stored, body, commit
 
@@ -39,7 +40,7 @@ def rows(data: bytes) -> None:
     except BodyRejected:
         return
     slow = decode(SCHEMA, events, NOW)
-    fast = BulkSchema(SCHEMA).decode(data)
+    fast = BulkSchema(SCHEMA).decode(data, count_objects(data))
     if fast is not None:
         assert not slow.bad
         assert repr(fast.good.to_pylist()) == repr(slow.good.to_pylist())

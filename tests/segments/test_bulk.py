@@ -16,6 +16,7 @@ from segments.decode import decode
 from segments.errors import BodyRejected
 from segments.infer import infer
 from segments.lines import parse_body
+from segments.plain_lines import count_objects
 from segments.schema import Column, Schema
 from tests.strategies import json_texts, values_for
 
@@ -30,7 +31,7 @@ kinds = st.sampled_from([text for kind in TYPES for text in (kind, f"Nullable({k
 
 def both(schema: Schema, body: bytes):
     """The rows by the bulk way, if it took them, and line by line."""
-    fast = BulkSchema(schema).decode(body)
+    fast = BulkSchema(schema).decode(body, count_objects(body))
     return fast, decode(schema, parse_body(body), NOW)
 
 
@@ -83,7 +84,7 @@ def test_long_integers_are_taken_where_no_column_would_round_them():
 def test_what_needs_a_closer_look_goes_line_by_line(row):
     """Alone, and among plain lines, with the same outcome for every row."""
     body = PLAIN + b"\n" + row + b"\n" + PLAIN + b"\n"
-    assert BulkSchema(SCHEMA).decode(body) is None
+    assert BulkSchema(SCHEMA).decode(body, count_objects(body)) is None
     whole = decode_bulk(SCHEMA, body, NOW, check_rows=lambda _: None)
     slow = decode(SCHEMA, parse_body(body), NOW)
     assert whole.good.equals(slow.good)
@@ -98,8 +99,13 @@ def test_deep_values_read_the_same_both_ways_and_end_no_process(depth, opening, 
 
 
 def test_an_object_over_two_lines_is_not_taken_for_two_rows():
-    assert BulkSchema(SCHEMA).decode(b'{"u":1}{"u":2}\n{"u":\n3}') is None
-    assert BulkSchema(SCHEMA).decode(b'{"u":1}{"u":2}\n{"k":{}\n,"u":3}') is None
+    assert BulkSchema(SCHEMA).decode(b'{"u":1}{"u":2}\n{"u":\n3}', count_objects(b'{"u":1}{"u":2}\n{"u":\n3}')) is None
+    assert (
+        BulkSchema(SCHEMA).decode(
+            b'{"u":1}{"u":2}\n{"k":{}\n,"u":3}', count_objects(b'{"u":1}{"u":2}\n{"k":{}\n,"u":3}')
+        )
+        is None
+    )
 
 
 @settings(max_examples=400)

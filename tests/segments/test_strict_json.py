@@ -9,6 +9,7 @@ from segments.bulk import BulkSchema
 from segments.datafile import parse_datafile
 from segments.decode import decode
 from segments.lines import parse_body
+from segments.plain_lines import count_objects
 from tests.stored import NOW
 
 SCHEMA = parse_datafile("SCHEMA > a Nullable(Int64), f Nullable(Float64), s Nullable(String)\n").schema
@@ -47,7 +48,7 @@ def is_taken(line: bytes) -> tuple[bool, bool]:
     """By the way of large bodies, and line by line; between two good lines, which must be taken."""
     body = b'{"a":1}\n' + line + b'\n{"a":3}\n'
     slow = decode(SCHEMA, parse_body(body), NOW)
-    fast = BulkSchema(SCHEMA).decode(body)
+    fast = BulkSchema(SCHEMA).decode(body, count_objects(body))
     assert slow.good.num_rows + len(slow.bad) == 3
     assert slow.good["a"].to_pylist()[0] == 1
     assert slow.good["a"].to_pylist()[-1] == 3
