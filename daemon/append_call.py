@@ -9,6 +9,7 @@ from time import time
 import trio
 
 from daemon.answers import JSON, Answer, Refused, Request
+from daemon.arriving import Body
 from daemon.body import codec_of
 from daemon.config import INLINE_BYTES_MAX
 from daemon.inbox import ActorFailed
@@ -75,7 +76,7 @@ def check_key(request: Request) -> None:
         raise Refused(400, f"an Idempotency-Key has 1 to {_KEY_BYTES_MAX} characters")
 
 
-async def idempotency_key(request: Request, body: bytes) -> Key | None:
+async def idempotency_key(request: Request, body: Body) -> Key | None:
     """What the request is known by if it is sent again; None when it has no Idempotency-Key."""
     key = request.head.headers.get(b"idempotency-key")
     if key is None:

@@ -1,92 +1,106 @@
 """A large body is decoded while the rest of it still arrives: parts cut at line ends, each in a thread, on all cores."""
 
+import mmap
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 
 import trio
 
+from daemon.body_flow import Sink
 from segments.bulk import PART_BYTES, BulkDecoder
 from segments.decode import Decoded
 from segments.lines import BOM
 
-Sink = Callable[[bytes], None]
+Body = bytes | mmap.mmap
 _BLANKS = b" \t\r\n"
 
 
 class ArrivingRows:
-    """The parts of one body, in order. Bytes that are no lines of objects are left to whoever has the whole body."""
+    """The parts of one body of `size_bytes`, in order. Bytes that are no lines of objects are left to whoever has the
+    whole body."""
 
-    def __init__(self, decoder: BulkDecoder, threads: trio.CapacityLimiter, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, size_bytes: int, decoder: BulkDecoder, threads: trio.CapacityLimiter, nursery: trio.Nursery
+    ) -> None:
+        self._size_bytes = size_bytes
         self._decoder = decoder
         self._threads = threads
         self._nursery = nursery
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self._size_bytes = 0
+        self._arrived = 0
+        self._cut = 0
         self._parts: list[Decoded | None] = []
-        self._is_first = True
         self._is_array = False
         self.failure: Exception | None = None
 
-    def take(self, data: bytes) -> None:
-        """The next bytes of the body."""
-        self._waiting.append(data)
-        self._waiting_bytes += len(data)
-        self._size_bytes += len(data)
-        if self._waiting_bytes >= PART_BYTES:
-            end = data.rfind(b"\n") + 1
+    @cached_property
+    def body(self) -> mmap.mmap:
+        """What has come, and zeros. Takes memory only where bytes are: a slow sender must not hold what it has announced, nor
+        one that is refused."""
+        return mmap.mmap(-1, self._size_bytes)
+
+    def room(self) -> memoryview:
+        """Where the next bytes go."""
+        return memoryview(self.body)[self._arrived :]
+
+    def came(self, count: int) -> None:
+        """So many bytes are there."""
+        before, self._arrived = self._arrived, self._arrived + count
+        if self._arrived - self._cut >= PART_BYTES:
+            end = self.body.rfind(b"\n", before, self._arrived) + 1
             if end:
-                self._waiting[-1] = data[:end]
-                self._decode_waiting()
-                self._waiting, self._waiting_bytes = [data[end:]], len(data) - end
+                self._decode_to(end)
 
     def end(self) -> None:
         """There is no more."""
-        self._decode_waiting()
+        self._decode_to(self._arrived)
 
     @property
     def joined(self) -> Decoded | None:
         """The rows, once all parts are decoded; None when the body must be looked at as a whole."""
         if self._is_array:
             return None
-        return self._decoder.join([part for part in self._parts if part is not None], self._size_bytes)
+        return self._decoder.join([part for part in self._parts if part is not None], self._arrived)
 
     def fail(self, error: Exception) -> None:
         """Decode no further: the body is refused."""
         self.failure = self.failure or error
         self._nursery.cancel_scope.cancel()
 
-    def _decode_waiting(self) -> None:
-        part = b"".join(self._waiting)
-        if self._is_first:
-            self._is_first = False
-            part = part.removeprefix(BOM)
-            self._is_array = part.lstrip(_BLANKS)[:1] == b"["
-        if part and not self._is_array:
+    def _decode_to(self, end: int) -> None:
+        start, self._cut = self._cut, end
+        if not start:
+            start = len(BOM) if self.body[: len(BOM)] == BOM else 0
+            self._is_array = self.body[start:end].lstrip(_BLANKS)[:1] == b"["
+        if start < end and not self._is_array:
             self._parts.append(None)
-            self._nursery.start_soon(self._decode, len(self._parts) - 1, part)
+            self._nursery.start_soon(self._decode, len(self._parts) - 1, start, end)
 
-    async def _decode(self, place: int, part: bytes) -> None:
+    async def _decode(self, place: int, start: int, end: int) -> None:
+        def decode() -> Decoded:
+            return self._decoder.decode_part(self.body[start:end])
+
         try:
-            self._parts[place] = await trio.to_thread.run_sync(self._decoder.decode_part, part, limiter=self._threads)
+            self._parts[place] = await trio.to_thread.run_sync(decode, limiter=self._threads)
         except Exception as error:  # noqa: BLE001 -- raised again by decode_arriving, without the nursery's wrapping
             self.fail(error)
 
 
 async def decode_arriving(
-    read: Callable[[Sink], Awaitable[bytes]], decoder: BulkDecoder, threads: trio.CapacityLimiter
-) -> tuple[bytes, Decoded | None]:
-    """The body that `read` gives, and its rows; None for those when the body must be looked at as a whole.
+    read: Callable[[Sink], Awaitable[bytes]], size_bytes: int, decoder: BulkDecoder, threads: trio.CapacityLimiter
+) -> tuple[Body, Decoded | None]:
+    """The body of `size_bytes` that `read` puts into its sink, and its rows; None for those when the body must be looked at
+    as a whole, which is bytes then.
 
     Raises what `read` raises, and what the decoder does.
     """
-    body = b""
     async with trio.open_nursery() as nursery:
-        rows = ArrivingRows(decoder, threads, nursery)
+        rows = ArrivingRows(size_bytes, decoder, threads, nursery)
         try:
-            body = await read(rows.take)
+            await read(rows)
             rows.end()
         except Exception as error:  # noqa: BLE001 -- raised again below, without the nursery's wrapping
             rows.fail(error)
     if rows.failure is not None:
         raise rows.failure
-    return body, rows.joined
+    joined = rows.joined
+    return (rows.body[:], None) if joined is None else (rows.body, joined)

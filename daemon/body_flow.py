@@ -23,6 +23,16 @@ class Progress(Protocol):
         """`count` bytes of the body are held now."""
 
 
+class Sink(Protocol):
+    """Where the bytes of a body go as they come, instead of to whoever reads it."""
+
+    def room(self) -> memoryview:
+        """Where the next ones may be put."""
+
+    def came(self, count: int) -> None:
+        """So many have been put there."""
+
+
 class _NoProgress:
     def hold(self, count: int) -> None:
         pass

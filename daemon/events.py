@@ -13,7 +13,7 @@ import trio
 from daemon.admission import Reservation
 from daemon.answers import Answer, Refused, Request
 from daemon.append_call import Call, accepted, check, failure, idempotency_key
-from daemon.arriving import decode_arriving
+from daemon.arriving import Body, decode_arriving
 from daemon.config import CELLS_MAX, INLINE_BYTES_MAX, ROWS_MAX
 from daemon.inbox import ActorClosing, InboxFull
 from daemon.ingest import Ingest
@@ -71,14 +71,14 @@ class EventsApi:
         request.rows, request.quarantined = done.counts.successful, done.counts.quarantined
         return accepted(call, done)
 
-    async def _take_in(self, request: Request, call: Call, reservation: Reservation) -> tuple[bytes, Decoded | None]:
+    async def _take_in(self, request: Request, call: Call, reservation: Reservation) -> tuple[Body, Decoded | None]:
         """The body, and its rows where they could be decoded while it came. Raises as `Intake.read_rows`, and Refused."""
         actor = self._sources.peek(call.name)
-        is_large = (request.head.content_length or 0) > INLINE_BYTES_MAX
-        if actor is None or not is_large or call.is_document or b"content-encoding" in request.head.headers:
+        size = request.head.content_length or 0
+        if actor is None or size <= INLINE_BYTES_MAX or call.is_document or b"content-encoding" in request.head.headers:
             return await self.intake.read_rows(request, reservation), None
         read = partial(self.intake.read_rows, request, reservation)
-        return await decode_arriving(read, self._decoder(actor.log.schema), self._decoding)
+        return await decode_arriving(read, size, self._decoder(actor.log.schema), self._decoding)
 
     def authorise(self, name: str, token: Token) -> None:
         """Raises Refused when the token may not append to the data source, or make it where it must be made."""
@@ -111,7 +111,7 @@ class EventsApi:
             raise
 
     async def store(
-        self, call: Call, body: bytes, key: Key | None, reservation: Reservation, decoded: Decoded | None = None
+        self, call: Call, body: Body, key: Key | None, reservation: Reservation, decoded: Decoded | None = None
     ) -> Committed:
         """Commit the body's rows, if it has any. A large body is decoded in a thread, if it is not yet.
 
@@ -120,8 +120,9 @@ class EventsApi:
         parse = parse_document if call.is_document else parse_body
         events: Events | None = None
         if len(body) <= INLINE_BYTES_MAX:
-            events = parse(body)
-        if (events is not None and not events) or body.isspace():
+            events = parse(body[:])
+        is_blank = isinstance(body, bytes) and body.isspace()
+        if is_blank or (events is not None and not events) or (decoded is not None and not decoded.count):
             return Committed.none()
         while True:
             try:
@@ -134,10 +135,10 @@ class EventsApi:
             if events is not None:
                 check_rows(len(events), schema)
                 write = Write(events, key)
-                size = size_in_memory(body, events, schema)
+                size = size_in_memory(len(body), events, schema)
             else:
                 if decoded is None or decoded.good.schema != schema.arrow:
-                    decoded = await self.decode(schema, body, is_document=call.is_document)
+                    decoded = await self.decode(schema, body[:], is_document=call.is_document)
                 write = Write(decoded, key)
                 size = len(body) + decoded.good.nbytes
             reservation.hold(size)
@@ -171,7 +172,7 @@ class EventsApi:
     def _decoder(self, schema: Schema) -> BulkDecoder:
         return BulkDecoder(schema, datetime.now(UTC).replace(tzinfo=None), partial(check_rows, schema=schema))
 
-    async def _actor(self, call: Call, events: Events | None, body: bytes) -> Ingest:
+    async def _actor(self, call: Call, events: Events | None, body: Body) -> Ingest:
         running = self._sources.peek(call.name)
         if running is not None:
             return running
@@ -183,7 +184,7 @@ class EventsApi:
         def parts() -> Iterable[Events]:
             if events is not None:
                 return [events]
-            return [parse_document(body)] if call.is_document else parse_slices(body)
+            return [parse_document(body[:])] if call.is_document else parse_slices(body[:])
 
         def infer_schema() -> Schema:
             rows = 0
@@ -204,9 +205,9 @@ class EventsApi:
         return await self._sources.create(call.name, print_schema(schema))
 
 
-def size_in_memory(body: bytes, events: Events, schema: Schema) -> int:
+def size_in_memory(body_bytes: int, events: Events, schema: Schema) -> int:
     """What the rows of a small body take until they are stored."""
-    return len(body) + _CELL_BYTES * len(events) * len(schema.columns)
+    return body_bytes + _CELL_BYTES * len(events) * len(schema.columns)
 
 
 def check_rows(rows: int, schema: Schema) -> None:

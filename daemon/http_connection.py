@@ -3,14 +3,14 @@
 h11 is a parser, not a policy: `head_policy` judges what it lets through.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 import h11
 import trio
 
 from daemon.admission import NEVER, Watched
-from daemon.body_flow import NO_PROGRESS, BodyTooLarge, Pace, Progress
+from daemon.body_flow import NO_PROGRESS, BodyTooLarge, Pace, Progress, Sink
 from daemon.config import HEAD_BYTES_MAX, HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, SEND_TIMEOUT_S
 from daemon.head_cache import NO_CONTENT, Fields, Head, Heads, response
 from daemon.head_policy import BadRequest, judge
@@ -27,6 +27,11 @@ DRAIN_BYTES_MAX = 64 * 1024
 LINGER_BYTES_MAX = 32 * 1024 * 1024
 LINGER_S = 2.0
 CLOSE = (b"connection", b"close")
+
+
+def _put(sink: Sink, data: bytes | bytearray) -> None:
+    sink.room()[: len(data)] = data
+    sink.came(len(data))
 
 
 class Rest(Protocol):
@@ -134,18 +139,16 @@ class HttpConnection:
             self._heads.requests.remember(*self._head)
             self._head = None
 
-    async def read_body(
-        self, *, bytes_max: int, progress: Progress, sink: Callable[[bytes], None] | None = None
-    ) -> bytes:
-        """The whole body, at most `bytes_max`; `sink` is given each piece as it comes. Says `100 Continue` first if the
-        client waits for it."""
+    async def read_body(self, *, bytes_max: int, progress: Progress, sink: Sink | None = None) -> bytes:
+        """The whole body, at most `bytes_max`; nothing where there is a `sink`, which has it then. Says `100 Continue` first
+        if the client waits for it."""
         if self._plain:
             return await self._read_plain_body(bytes_max, progress, sink)
         if self._h11.they_are_waiting_for_100_continue:
             go_on = self._h11.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
             await self._send(go_on or b"")
         taken: bytes | bytearray = b""
-        events = arrived = 0
+        events = arrived = size = 0
         pace = Pace(self._watched)
         while True:
             event = self._next_event()
@@ -156,14 +159,14 @@ class HttpConnection:
                 pace.came(len(data))
                 self._h11.receive_data(data)
             elif isinstance(event, h11.Data):
-                size = len(taken) + len(event.data)
+                size += len(event.data)
                 if size > bytes_max or arrived > bytes_max + FRAMING_BYTES_MAX:
                     raise BodyTooLarge(max(size, arrived))
                 progress.hold(size)
-                if sink is not None:
-                    sink(bytes(event.data))
                 events += 1
-                if events == 1:
+                if sink is not None:
+                    _put(sink, event.data)
+                elif events == 1:
                     taken = bytes(event.data)
                 else:
                     taken = taken if isinstance(taken, bytearray) else bytearray(taken)
@@ -176,27 +179,31 @@ class HttpConnection:
             else:
                 raise trio.BrokenResourceError("the client left in the middle of a body")
 
-    async def _read_plain_body(self, bytes_max: int, progress: Progress, sink: Callable[[bytes], None] | None) -> bytes:
+    async def _read_plain_body(self, bytes_max: int, progress: Progress, sink: Sink | None) -> bytes:
         """Never reads beyond the body: what follows belongs to the next request."""
-        pieces = [self._body]
         size = len(self._body) + self._body_left
         if size > bytes_max:
             raise BodyTooLarge(size)
+        pieces = [self._body]
         if sink is not None:
-            sink(self._body)
-        if self._body_left:
-            pace = Pace(self._watched)
-            while self._body_left:
-                pace.wait_for_more()
+            _put(sink, self._body)
+            pieces = []
+        pace = Pace(self._watched)
+        while self._body_left:
+            pace.wait_for_more()
+            if sink is not None:
+                came = await self._transport.receive_into(sink.room()[: min(self._body_left, BODY_READ_BYTES)])
+            else:
                 pieces.append(await self._transport.receive_more(min(self._body_left, BODY_READ_BYTES)))
-                if not pieces[-1]:
-                    raise BadRequest(400, "the connection was closed in the middle of the body")
-                self._body_left -= len(pieces[-1])
-                pace.came(len(pieces[-1]))
-                progress.hold(size - self._body_left)
-                if sink is not None:
-                    sink(pieces[-1])
-            pace.end()
+                came = len(pieces[-1])
+            if not came:
+                raise BadRequest(400, "the connection was closed in the middle of the body")
+            self._body_left -= came
+            pace.came(came)
+            progress.hold(size - self._body_left)
+            if sink is not None:
+                sink.came(came)
+        pace.end()
         return b"".join(pieces)
 
     async def drain(self, head: Head) -> None:

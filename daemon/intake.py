@@ -6,9 +6,8 @@ import trio
 
 from daemon.admission import Budget, Reservation
 from daemon.answers import Refused, Request
-from daemon.arriving import Sink
 from daemon.body import BrokenCoding, UnfoldsTooFar, codec_of, unfold
-from daemon.body_flow import BodyTooLarge
+from daemon.body_flow import BodyTooLarge, Sink
 from daemon.disk_space import DiskSpace
 
 UNPACKED_AT_ONCE = 2
@@ -30,8 +29,8 @@ class Intake:
         return await self.read(request, reservation, sink)
 
     async def read(self, request: Request, reservation: Reservation, sink: Sink | None = None) -> bytes:
-        """The whole body, unfolded. What it takes in memory is held in `reservation`; `sink` is given each piece of a body
-        in no coding as it comes.
+        """The whole body, unfolded; nothing where there is a `sink`, which has it then, in no coding. What it takes in memory
+        is held in `reservation`.
 
         Raises Refused, UnknownCoding, and OverBudget, all three before the body is read wherever that is possible.
         """

@@ -103,7 +103,7 @@ class KnownAppends:
             if not events:
                 return None
             check_rows(len(events), schema)
-            held = size_in_memory(body, events, schema)
+            held = size_in_memory(len(body), events, schema)
             self._intake.budget.take(held)
         except (NoRoom, BodyRejected, Refused, OverBudget):
             return None

@@ -39,6 +39,24 @@ class Transport:
         """The same, for when they may be there already."""
         return bytes(await self._stream.receive_some(count))
 
+    async def receive_into(self, room: memoryview) -> int:
+        """Put what is there, or the next that comes, into `room`; how much it was, which is nothing at the end."""
+        if self._socket is None:
+            data = await self._stream.receive_some(len(room))
+            room[: len(data)] = data
+            return len(data)
+        while True:
+            try:
+                count = self.kernel.recv_into(room)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._socket)
+            except OSError as error:
+                raise trio.BrokenResourceError from error
+            else:
+                # A sender that is faster than we are must not keep the others from their turn.
+                await trio.lowlevel.checkpoint()
+                return count
+
     async def send_all(self, data: bytes) -> None:
         """Hand all of it to the kernel."""
         sent = 0

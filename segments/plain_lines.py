@@ -17,12 +17,17 @@ def count_objects(part: bytes) -> int:
 
 def are_plain(part: bytes, objects: int) -> bool:
     """Whether each line is one of so many objects, none too long or too deep, all of it text."""
-    if part[:1] != b"{" or part.rstrip(b"\n")[-1:] != b"}" or part.count(b"\n") + (part[-1:] != b"\n") != objects:
+    if part[:1] != b"{" or part.rstrip(b"\n")[-1:] != b"}" or _count(part, b"\n") + (part[-1:] != b"\n") != objects:
         return False
     # One byte is found ten times as fast as several.
     if b"\\" in part and any(text in part for text in _HALVES):
         return False
     return _are_short(part) and _are_shallow(part, objects) and _is_utf8(part)
+
+
+def _count(part: bytes, byte: bytes) -> int:
+    """Python looks for a byte word by word when it takes it out, and one by one when it counts it."""
+    return len(part) - len(part.replace(byte, b""))
 
 
 def _is_utf8(part: bytes) -> bool:
@@ -48,7 +53,7 @@ def _are_short(part: bytes) -> bool:
 
 def _are_shallow(part: bytes, lines: int) -> bool:
     """pyarrow recurses for each level, and 100,000 of them end the process; a line has no more levels than brackets."""
-    # Each line has one bracket of its own, and counting one kind of byte is much faster than keeping two.
-    if part.count(b"{") + part.count(b"[") - lines < BRACKETS_MAX - 1:
+    # Each line has one bracket of its own, and counting all is much faster than keeping them.
+    if _count(part, b"{") + _count(part, b"[") - lines < BRACKETS_MAX - 1:
         return True
     return max(map(len, part.translate(None, _NO_BRACKETS).split(b"\n"))) < BRACKETS_MAX
