@@ -8,27 +8,60 @@ had read them itself.
 """
 
 import select
+from collections.abc import Callable
 from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 import outcome
 import trio
 
 from daemon.admission import NEVER, Watch, Watched
 from daemon.config import HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, SEND_TIMEOUT_S
-from daemon.head_cache import Heads
+from daemon.head_cache import Fields, Heads, KnownHead
 from daemon.http_connection import CLOSE, HEAD_READ_BYTES
-from daemon.known_appends import Append, KnownAppends, Plan
 from daemon.transport import Transport
 
 READY_AT_ONCE = 128
 """So many connections get their turn, and then other tasks theirs."""
 
 
-class _Resting:
-    """A connection whose task waits here. `arrived`: the head of a request whose body is still to come. `ahead`: what came
-    before the present request was answered, nothing being the end."""
+class Reply(Protocol):
+    """What a request is answered."""
 
-    __slots__ = ("ahead", "append", "arrived", "is_heard", "kernel", "number", "task", "transport", "watched")
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+    @property
+    def fields(self) -> Fields: ...
+
+
+A = TypeVar("A")
+
+
+class Appends(Protocol[A]):
+    """Who takes the rows of requests under known heads."""
+
+    def begin(self, known: KnownHead, body: bytes, request_id: int, tell: Callable[[], None]) -> A | None:
+        """Take the body's rows, to be stored after `commit`; `tell` is called once they have an outcome. None when the
+        request is not for here."""
+
+    def commit(self) -> None:
+        """Store what was taken since the last time."""
+
+    def finish(self, append: A) -> Reply | None:
+        """What the request is answered; None when it turned out not to be for here, and nothing of it is stored."""
+
+
+class _Resting(Generic[A]):
+    """A connection whose task waits here. `arrived`: the present request, or its head, when its body is still to come.
+    `ahead`: what came before the present request was answered, nothing being the end."""
+
+    __slots__ = (
+        "ahead", "append", "arrived", "is_heard", "kernel", "number", "request_id", "task", "transport", "watched",
+    )  # fmt: skip
 
     def __init__(self, transport: Transport, watched: Watched, task: trio.lowlevel.Task) -> None:
         self.transport = transport
@@ -36,7 +69,8 @@ class _Resting:
         self.number = transport.kernel.fileno()
         self.watched = watched
         self.task: trio.lowlevel.Task | None = task
-        self.append: Append | None = None
+        self.append: A | None = None
+        self.request_id = 0
         self.arrived = b""
         self.ahead: bytes | None = None
         self.is_heard = False
@@ -50,15 +84,15 @@ class _Unsent(Exception):
         self.data = data
 
 
-class FastPath:
+class FastPath(Generic[A]):
     """One for the daemon. `run` in one task for as long as there are connections."""
 
-    def __init__(self, heads: Heads, appends: KnownAppends, watch: Watch) -> None:
+    def __init__(self, heads: Heads, appends: Appends[A], watch: Watch) -> None:
         self._heads = heads
         self._appends = appends
         self._watch = watch
         self._epoll = select.epoll()
-        self._resting: dict[int, _Resting] = {}
+        self._resting: dict[int, _Resting[A]] = {}
 
     async def run(self) -> None:
         """Serve the connections that are between two requests, for ever."""
@@ -73,13 +107,13 @@ class FastPath:
                         self._wake(resting, outcome.Error(error))
                 self._appends.commit()
 
-    async def next_bytes(self, transport: Transport, watched: Watched) -> bytes:
+    async def next_bytes(self, transport: Transport, watched: Watched, _kept: bytes = b"") -> bytes:
         """The next bytes of a connection that are not of a request answered here; none at its end.
 
         Raises trio.BrokenResourceError when the client is gone.
         """
         while True:
-            resting = _Resting(transport, watched, trio.lowlevel.current_task())
+            resting = _Resting[A](transport, watched, trio.lowlevel.current_task())
             watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
             self._hear(resting)
             try:
@@ -93,7 +127,7 @@ class FastPath:
                 watched.idle = True
                 return arrived
 
-    def _read(self, resting: _Resting) -> None:
+    def _read(self, resting: _Resting[A]) -> None:
         try:
             data = resting.kernel.recv(HEAD_READ_BYTES)
         except BlockingIOError:
@@ -118,29 +152,33 @@ class FastPath:
             resting.watched.idle = False
             resting.watched.wait_until(trio.current_time() + HEAD_TIMEOUT_S)
             return
-        plan = known.plan
-        if not isinstance(plan, Plan) or not self._appends.is_valid(plan):
-            plan = known.plan = self._appends.plan(known.head)
+        resting.arrived = data
         if len(data) == end:
-            resting.append = self._appends.begin(plan, data[start:], partial(self._answer, resting))
+            resting.request_id = next(self._heads.request_ids)
+            resting.append = self._appends.begin(
+                known, data[start:], resting.request_id, partial(self._answer, resting)
+            )
         if resting.append is None:
             self._wake(resting, outcome.Value(data))
             return
-        resting.arrived = b""
         resting.watched.idle = True
         resting.watched.deadline = NEVER
 
-    def _answer(self, resting: _Resting) -> None:
+    def _answer(self, resting: _Resting[A]) -> None:
         try:
             self._send_answer(resting)
         except Exception as error:  # noqa: BLE001 -- raised in the connection's task; the group's other answers go on
             self._wake(resting, outcome.Error(error))
 
-    def _send_answer(self, resting: _Resting) -> None:
+    def _send_answer(self, resting: _Resting[A]) -> None:
         append, resting.append = resting.append, None
         assert append is not None
-        request_id = b"%x" % next(self._heads.request_ids)
-        answer = self._appends.finish(append, request_id)
+        answer = self._appends.finish(append)
+        if answer is None:
+            self._wake(resting, outcome.Value(resting.arrived + (resting.ahead or b"")))
+            return
+        resting.arrived = b""
+        request_id = b"%x" % resting.request_id
         is_last = self._watch.closing
         fields = (*answer.fields, CLOSE) if is_last else answer.fields
         head = self._heads.responses.serialise(answer.status, fields, len(answer.body), request_id)
@@ -158,24 +196,25 @@ class FastPath:
             return
         resting.watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
 
-    def _wake(self, resting: _Resting, how: "outcome.Outcome[bytes | None]") -> None:
+    def _wake(self, resting: _Resting[A], how: "outcome.Outcome[bytes | None]") -> None:
         """Give the connection back to its task, if that is still there."""
         self._unhear(resting)
         task, resting.task = resting.task, None
         if task is not None:
             trio.lowlevel.reschedule(task, how)
 
-    def _abort(self, resting: _Resting, _: object) -> trio.lowlevel.Abort:
+    def _abort(self, resting: _Resting[A], _: object) -> trio.lowlevel.Abort:
         self._unhear(resting)
+        resting.transport.unread = resting.arrived
         resting.task = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _hear(self, resting: _Resting) -> None:
+    def _hear(self, resting: _Resting[A]) -> None:
         self._epoll.register(resting.number, select.EPOLLIN)
         self._resting[resting.number] = resting
         resting.is_heard = True
 
-    def _unhear(self, resting: _Resting) -> None:
+    def _unhear(self, resting: _Resting[A]) -> None:
         if resting.is_heard:
             resting.is_heard = False
             del self._resting[resting.number]

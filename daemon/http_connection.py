@@ -4,7 +4,6 @@ h11 is a parser, not a policy: `head_policy` judges what it lets through.
 """
 
 from collections.abc import AsyncIterator
-from typing import Protocol
 
 import h11
 import trio
@@ -14,7 +13,7 @@ from daemon.body_flow import NO_PROGRESS, BodyTooLarge, Pace, Progress, Sink
 from daemon.config import HEAD_BYTES_MAX, HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, SEND_TIMEOUT_S
 from daemon.head_cache import NO_CONTENT, Fields, Head, Heads, response
 from daemon.head_policy import BadRequest, judge
-from daemon.transport import Transport
+from daemon.transport import Rest, Transport
 
 HEAD_READ_BYTES = 32 * 1024
 """What anyone may make us hold without a token, so it is small."""
@@ -34,13 +33,6 @@ def _put(sink: Sink, data: bytes | bytearray) -> None:
     sink.came(len(data))
 
 
-class Rest(Protocol):
-    """Where a connection waits between two requests."""
-
-    async def next_bytes(self, transport: Transport, watched: Watched) -> bytes:
-        """The next bytes that the connection has to look at itself; none at its end."""
-
-
 class HttpConnection:
     """One client. Methods raise BadRequest, BodyTooLarge, and trio.BrokenResourceError when the client is gone.
 
@@ -49,15 +41,21 @@ class HttpConnection:
     """
 
     def __init__(
-        self, stream: trio.abc.HalfCloseableStream, watched: Watched, heads: Heads, rest: Rest | None = None
+        self,
+        stream: trio.abc.HalfCloseableStream,
+        watched: Watched,
+        heads: Heads,
+        rest: Rest | None = None,
+        arrived: bytes = b"",
     ) -> None:
         self._transport = Transport(stream)
         self._rest = rest
         self._watched = watched
         self._heads = heads
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
-        self._buffer = b""
+        self._buffer = arrived
         self._at = 0
+        self._kept = b""
         self._body = b""
         self._body_left = 0
         self._head: tuple[bytes, Head] | None = None
@@ -92,6 +90,7 @@ class HttpConnection:
         found = self._heads.requests.find(self._buffer, self._at)
         if found is not None:
             known, start = found
+            self._kept = self._buffer[self._at : start]
             self._at = min(start + known.body_length, len(self._buffer))
             self._body = self._buffer[start : self._at]
             self._body_left = known.body_length - len(self._body)
@@ -104,7 +103,8 @@ class HttpConnection:
 
     async def _next_bytes(self) -> bytes:
         if self._rest is not None and self._transport.is_plain:
-            return await self._rest.next_bytes(self._transport, self._watched)
+            kept, self._kept = self._kept, b""
+            return await self._rest.next_bytes(self._transport, self._watched, kept)
         self._watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
         return await self._transport.receive_next(HEAD_READ_BYTES)
 
@@ -137,7 +137,7 @@ class HttpConnection:
         so that strangers can't push them out."""
         if self._head is not None:
             self._heads.requests.remember(*self._head)
-            self._head = None
+            self._kept, self._head = self._head[0], None
 
     async def read_body(self, *, bytes_max: int, progress: Progress, sink: Sink | None = None) -> bytes:
         """The whole body, at most `bytes_max`; nothing where there is a `sink`, which has it then. Says `100 Continue` first

@@ -14,7 +14,7 @@ from daemon.append_call import Call, accepted, checked, failure
 from daemon.config import INLINE_BYTES_MAX
 from daemon.disk_space import NoRoom
 from daemon.events import EVENT, EVENTS_PATH, check_rows, size_in_memory
-from daemon.head_cache import Head
+from daemon.head_cache import Head, KnownHead
 from daemon.inbox import ActorClosing, InboxFull, Ticket
 from daemon.ingest import Ingest
 from daemon.intake import Intake
@@ -47,6 +47,7 @@ class Append:
 
     call: Call
     ticket: Ticket
+    request_id: int
     body_bytes: int
     held_bytes: int
     started: float
@@ -63,9 +64,12 @@ class KnownAppends:
         self._log = log
         self._begun: set[Ingest] = set()
 
-    def plan(self, head: Head) -> Plan:
-        """What the head asks for, when that is to append rows in the plainest way, by someone who may."""
-        return Plan(self._call(head), self._tokens.all)
+    def plan(self, known: KnownHead) -> Plan:
+        """What the head asks for, decided anew where that is void."""
+        plan = known.plan
+        if not isinstance(plan, Plan) or plan.tokens is not self._tokens.all:
+            plan = known.plan = Plan(self._call(known.head), self._tokens.all)
+        return plan
 
     def _call(self, head: Head) -> Call | None:
         length = head.content_length or 0
@@ -86,13 +90,9 @@ class KnownAppends:
             return None
         return call if token.may_append(name) and not call.is_document else None
 
-    def is_valid(self, plan: Plan) -> bool:
-        """Whether the plan still holds."""
-        return plan.tokens is self._tokens.all
-
-    def begin(self, plan: Plan, body: bytes, tell: Callable[[], None]) -> Append | None:
+    def begin(self, known: KnownHead, body: bytes, request_id: int, tell: Callable[[], None]) -> Append | None:
         """Put the body's rows into the inbox, for `commit`; `tell` is called once they have an outcome."""
-        call = plan.call
+        call = self.plan(known).call
         actor = None if call is None else self._sources.peek(call.name)
         if call is None or actor is None:
             return None
@@ -113,7 +113,7 @@ class KnownAppends:
             self._intake.budget.give_back(held)
             return None
         self._begun.add(actor)
-        return Append(call, ticket, len(body), held, time())
+        return Append(call, ticket, request_id, len(body), held, time())
 
     def commit(self) -> None:
         """Have what was put into inboxes since the last time written."""
@@ -121,7 +121,7 @@ class KnownAppends:
             actor.begin()
         self._begun.clear()
 
-    def finish(self, append: Append, request_id: bytes) -> Answer:
+    def finish(self, append: Append) -> Answer:
         """What the request is answered, now that its rows have an outcome."""
         self._intake.budget.give_back(append.held_bytes)
         outcome, call = append.ticket.outcome, append.call
@@ -136,7 +136,7 @@ class KnownAppends:
             error = str(refused)
             answer = written(refused)
         now, size = time(), append.body_bytes
-        took, request = now - append.started, request_id.decode()
+        took, request = now - append.started, f"{append.request_id:x}"
         kind = "error" if error else "ok"
         self._log.add(Line(now, EVENT, call.name, kind, answer.status, good, bad, size, took, request, error))
         return answer

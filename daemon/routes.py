@@ -7,7 +7,6 @@ import trio
 
 from daemon.admission import Watch
 from daemon.answers import Answer, Refused, Request
-from daemon.fast_path import FastPath
 from daemon.head_cache import Head, Heads
 from daemon.head_policy import BadRequest
 from daemon.http_connection import HttpConnection
@@ -16,6 +15,7 @@ from daemon.request_log import RequestLog
 from daemon.router import Router
 from daemon.target import parse_target, presented_token
 from daemon.tokens import Token, Tokens
+from daemon.transport import GivenAway, Rest
 
 _PREFLIGHT = Answer(
     204,
@@ -32,20 +32,21 @@ _log = structlog.get_logger("routes")
 class Routes:
     """Serves connections, each in its own task."""
 
-    def __init__(
-        self, router: Router, tokens: Tokens, watch: Watch, log: RequestLog, heads: Heads, fast_path: FastPath
-    ) -> None:
+    def __init__(self, router: Router, tokens: Tokens, watch: Watch, log: RequestLog, heads: Heads, rest: Rest) -> None:
         self._router = router
         self._log = log
         self._tokens = tokens
         self._watch = watch
         self._heads = heads
-        self._fast_path = fast_path
+        self._rest = rest
 
-    async def handle_connection(self, stream: trio.SocketStream) -> None:
-        """Answer a client's requests until it leaves, is cut off, or breaks the protocol."""
+    async def handle_connection(
+        self, stream: trio.SocketStream, *, rest: Rest | None = None, arrived: bytes = b""
+    ) -> None:
+        """Answer a client's requests until it leaves, is cut off, or breaks the protocol. `rest` is where it waits between
+        two, where that is not the daemon's own place; `arrived` has been read from it already."""
         with self._watch.watched() as watched:
-            connection = HttpConnection(stream, watched, self._heads, self._fast_path)
+            connection = HttpConnection(stream, watched, self._heads, rest or self._rest, arrived)
             try:
                 with watched.scope:
                     await self._serve(connection)
@@ -53,7 +54,7 @@ class Routes:
                     with trio.move_on_after(1):
                         await refuse(connection, Refused(408, "the request did not arrive in time; send it again"))
                 await connection.close()
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+            except (trio.BrokenResourceError, trio.ClosedResourceError, GivenAway):
                 return
             except Exception:  # noqa: BLE001 -- a bug must cost one connection, not the daemon
                 _log.exception("a request failed", request_id=connection.request_id.decode())

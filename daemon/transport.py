@@ -5,8 +5,11 @@ Trio's own stream lets other tasks run after every send; for a small request tha
 
 import socket
 from ipaddress import ip_address
+from typing import Protocol
 
 import trio
+
+from daemon.admission import Watched
 
 SENDS_IN_A_ROW = 16
 """So many answers to requests that came in one piece, and then the others get their turn."""
@@ -21,6 +24,8 @@ class Transport:
         # The socket under Trio's, which has no public name; a call on it that would block says so.
         self.kernel: socket.socket = getattr(self._socket, "_sock", None)  # type: ignore[assignment]
         self._sends = 0
+        self.unread = b""
+        """What had come when waiting for more was cut off."""
 
     async def receive_next(self, count: int) -> bytes:
         """Wait for the next bytes, at most `count`; none at the end. For when none are likely to be there yet."""
@@ -86,3 +91,15 @@ class Transport:
     def is_local(self) -> bool:
         """Whether the client is on this machine."""
         return self._socket is not None and ip_address(self._socket.getpeername()[0]).is_loopback
+
+
+class GivenAway(Exception):
+    """Another process has the connection now."""
+
+
+class Rest(Protocol):
+    """Where a connection waits between two requests."""
+
+    async def next_bytes(self, transport: Transport, watched: Watched, kept: bytes) -> bytes:
+        """The next bytes that the connection has to look at itself; none at its end. `kept` is the last request's head, if
+        it is known. Raises GivenAway."""
