@@ -4,6 +4,7 @@ Deadlines are a number on each connection, checked by one task twice a second: a
 more than a small request does.
 """
 
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
@@ -14,6 +15,15 @@ from daemon.config import SHUTDOWN_GRACE_S
 
 TICK_S = 0.5
 NEVER = float("inf")
+DESCRIPTORS_KEPT = 128
+"""Descriptors for files and pipes, beside those for connections."""
+
+
+def connections_max() -> int:
+    """As many as descriptors allow, after asking for as many as the system lets us have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return max(16, hard - DESCRIPTORS_KEPT)
 
 
 class OverBudget(Exception):

@@ -34,6 +34,13 @@ GC_ALLOCATIONS = 100_000
 @click.option("--host", default="127.0.0.1", help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=7181, help="The port; 0 takes a free one.")
 @click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    metavar="N",
+    help="Processes that take connections, beside the one that stores rows; 1 is that one alone.",
+)
+@click.option(
     "--compact-interval",
     type=click.FloatRange(min=0.1),
     default=300.0,
@@ -94,6 +101,7 @@ def main(
     data: Path,
     host: str,
     port: int,
+    workers: int,
     compact_interval: float,
     sync_interval: float,
     max_body: int,
@@ -114,6 +122,7 @@ def main(
         data=data.absolute(),
         host=host,
         port=port,
+        workers=workers,
         max_body_bytes=max_body,
         compact_interval_s=compact_interval,
         sync_interval_s=sync_interval,

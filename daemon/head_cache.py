@@ -51,10 +51,10 @@ class KnownHead:
 
     __slots__ = ("body_length", "head", "plan")
 
-    def __init__(self, head: Head, body_length: int) -> None:
+    def __init__(self, head: Head, body_length: int, plan: object = None) -> None:
         self.head = head
         self.body_length = body_length
-        self.plan: object = None
+        self.plan = plan
 
 
 class RequestHeads:
@@ -85,9 +85,13 @@ class RequestHeads:
             and not any(name in head.headers for name in _UNUSUAL)
         )
         if length is not None and is_plain:
-            if len(self._known) >= REQUESTS_MAX:
-                self._known.clear()
-            self._known[raw] = KnownHead(head, length)
+            self.keep(raw, KnownHead(head, length))
+
+    def keep(self, raw: bytes, known: KnownHead) -> None:
+        """Know this head from now on."""
+        if len(self._known) >= REQUESTS_MAX:
+            self._known.clear()
+        self._known[raw] = known
 
 
 def response(status: int, fields: Fields, body_length: int) -> h11.Response:

@@ -1,22 +1,24 @@
 """The daemon's life: take the data directory, start the actors, listen, and shut down without losing a row."""
 
-import resource
 import signal
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 import trio
 
-from daemon.admission import Budget, Watch
+from daemon.admission import Budget, Watch, connections_max
 from daemon.compactor import Compactor
 from daemon.config import Config
 from daemon.disk_space import DiskSpace
 from daemon.events import EventsApi
 from daemon.fast_path import FastPath
+from daemon.fronts import Fronts
 from daemon.head_cache import Heads
 from daemon.intake import Intake
 from daemon.known_appends import KnownAppends
+from daemon.listening import listen
 from daemon.merger import Merger
 from daemon.rate_limit import RateLimits
 from daemon.request_log import RequestLog
@@ -31,9 +33,6 @@ from segments.filenames import DataDir
 from segments.format_version import check_format, write_format
 from segments.recovery import remove_unborn
 
-BACKLOG = 1024
-DESCRIPTORS_KEPT = 128
-"""Descriptors for files and pipes, beside those for connections."""
 LOCK_PATIENCE_S = 1.0
 MAY_BE_THERE = {"LOCK", "lost+found"}
 """In a new data directory: a start that was cut short left the one, a fresh file system has the other."""
@@ -59,9 +58,9 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         # First, so that a port that is taken leaves no data directory behind.
-        listeners = await _listen(config)
+        listening = await listen(config)
         owned = await _own(config)
-        watch = Watch(_connections_max())
+        watch = Watch(connections_max())
         space = DiskSpace(owned.data.path, config.min_free_bytes)
         async with _sql_worker(owned.data, space) as worker, trio.open_nursery() as actors:
             sources = Sources(owned.disk, owned.data, config, actors)
@@ -72,7 +71,8 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 events = EventsApi(sources, intake, limits)
                 router = build_router(config, owned.disk, sources, owned.tokens, worker, log, events)
                 heads = Heads()
-                fast_path = FastPath(heads, KnownAppends(sources, owned.tokens, intake, limits, log), watch)
+                appends = KnownAppends(sources, owned.tokens, intake, limits, log)
+                fast_path = FastPath(heads, appends, watch)
                 routes = Routes(router, owned.tokens, watch, log, heads, fast_path)
                 lock = owned.lock_descriptor
                 merger = Merger(sources, owned.disk, space, lock_descriptor=lock)
@@ -82,10 +82,14 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 background.start_soon(space.run)
                 background.start_soon(compactor.run)
                 background.start_soon(sources.open_all)
+                fronts = Fronts(listening, routes, appends, heads, fast_path)
                 async with trio.open_nursery() as connections:
                     accepting = trio.CancelScope()
-                    connections.start_soon(_accept, accepting, routes, listeners, connections)
-                    host, port = listeners[0].socket.getsockname()[:2]
+                    host, port = listening[0][0].getsockname()[:2]
+                    if config.workers > 1:
+                        connections.start_soon(fronts.run, connections)
+                    else:
+                        connections.start_soon(_accept, accepting, routes, listening[0], connections)
                     announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
                     _log.info("ready", data=str(config.data), sources=len(sources.names))
                     async for number in signals:
@@ -93,6 +97,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                         break
                     accepting.cancel()
                     watch.close()
+                    fronts.close()
                     _second_signal_kills()
                 sources.close()
                 background.cancel_scope.cancel()
@@ -103,17 +108,10 @@ def _sql_worker(data: DataDir, space: DiskSpace) -> SqlWorker:
     return SqlWorker(SqlConfig(data.path, data.sql), space)
 
 
-async def _listen(config: Config) -> list[trio.SocketListener]:
-    try:
-        return await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OSError(f"can't listen on {config.host}:{config.port}, {reason}; choose --host and --port") from error
-
-
 async def _accept(
-    scope: trio.CancelScope, routes: Routes, listeners: list[trio.SocketListener], connections: trio.Nursery
+    scope: trio.CancelScope, routes: Routes, listening: list[socket.socket], connections: trio.Nursery
 ) -> None:
+    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(one)) for one in listening]
     with scope:
         await trio.serve_listeners(routes.handle_connection, listeners, handler_nursery=connections)
 
@@ -155,13 +153,6 @@ async def _lock(disk: Disk, data: DataDir) -> int:
             if trio.current_time() > give_up_at:
                 raise
             await trio.sleep(0.02)
-
-
-def _connections_max() -> int:
-    """As many as descriptors allow, after asking for as many as the system lets us have."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return max(16, hard - DESCRIPTORS_KEPT)
 
 
 def _second_signal_kills() -> None:

@@ -1,0 +1,137 @@
+"""A front process: takes connections, answers the requests whose heads are known, and hands every other one over.
+
+It parses no HTTP, knows no token and writes no file. A request that comes whole under a head that the daemon has told it of
+goes to the daemon as (plan, body), and comes back as an answer. Whatever else comes on a connection, the daemon gets the
+connection, with the bytes, and serves it as it serves its own; it gives it back when it is at rest after a request whose
+head is for here. So all that is decided is decided in one place, with one process or many.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+import trio
+
+from daemon.admission import Watch, connections_max
+from daemon.fast_path import FastPath
+from daemon.head_cache import Fields, Head, Heads, KnownHead
+from daemon.link import Kind, Link, Message
+from daemon.transport import Transport
+
+_NO_HEAD = Head(b"", b"", {})
+
+
+@dataclass(slots=True)
+class Forwarded:
+    """A request that the daemon has; no status as long as that is so, and when it does not want it."""
+
+    tell: Callable[[], None]
+    status: int = 0
+    fields: Fields = ()
+    body: bytes = b""
+
+
+class ForwardedAppends:
+    """Rows on their way to the daemon, by the numbers of their requests."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._open: dict[int, Forwarded] = {}
+
+    def begin(self, known: KnownHead, body: bytes, request_id: int, tell: Callable[[], None]) -> Forwarded | None:
+        self._link.post(Kind.APPEND, request_id, known.plan, body)
+        forwarded = self._open[request_id] = Forwarded(tell)
+        return forwarded
+
+    def commit(self) -> None:
+        self._link.flush()
+
+    def finish(self, append: Forwarded) -> Forwarded | None:
+        return append if append.status else None
+
+    def end(self, request_id: int, status: int = 0, fields: Fields = (), body: bytes = b"") -> None:
+        """The daemon's word on a request."""
+        forwarded = self._open.pop(request_id)
+        forwarded.status, forwarded.fields, forwarded.body = status, fields, body
+        forwarded.tell()
+
+
+class Front:
+    """One front process. `first` and `step` number its requests, so that no other process uses the same numbers."""
+
+    def __init__(self, link: Link, listeners: list[trio.SocketListener], *, first: int, step: int) -> None:
+        self._link = link
+        self._listeners = listeners
+        self._heads = Heads(request_ids=count(first, step))
+        self._watch = Watch(connections_max())
+        self._appends = ForwardedAppends(link)
+        self._fast_path = FastPath(self._heads, self._appends, self._watch)
+        self._accepting = trio.CancelScope()
+
+    async def run(self) -> None:
+        """Serve until the daemon closes the link, or has said that it is closing and the last connection is gone."""
+        async with trio.open_nursery() as background:
+            background.start_soon(self._link.run)
+            background.start_soon(self._fast_path.run)
+            background.start_soon(self._watch.run)
+            async with trio.open_nursery() as connections:
+                background.start_soon(self._obey, connections)
+                with self._accepting:
+                    await trio.serve_listeners(self._serve, self._listeners, handler_nursery=connections)
+            await self._link.drain()
+            background.cancel_scope.cancel()
+
+    async def _obey(self, connections: trio.Nursery) -> None:
+        async for messages, descriptors in self._link.messages():
+            for message in messages:
+                self._take(message, connections, descriptors.popleft() if message[0] == Kind.GIVE_BACK else -1)
+        # Without the daemon nothing here can go on: not even a request under way has an answer.
+        os._exit(0)
+
+    def _take(self, message: Message, connections: trio.Nursery, descriptor: int) -> None:
+        kind, *rest = message
+        if kind in (Kind.DONE, Kind.NOT_HERE):
+            self._appends.end(*rest)
+        elif kind == Kind.HEAD:
+            raw, body_length, plan = rest
+            self._heads.requests.keep(raw, KnownHead(_NO_HEAD, body_length, plan))
+        elif kind == Kind.GIVE_BACK:
+            connection = trio.socket.from_stdlib_socket(socket.socket(fileno=descriptor))
+            connections.start_soon(self._serve, trio.SocketStream(connection))
+        elif kind == Kind.CLOSING:
+            self._accepting.cancel()
+            self._watch.close()
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        transport = Transport(stream)
+        async with stream:
+            with self._watch.watched() as watched:
+                arrived = b""
+                with watched.scope:
+                    try:
+                        arrived = await self._fast_path.next_bytes(transport, watched)
+                    except trio.BrokenResourceError:
+                        return
+                arrived = arrived or transport.unread
+                if arrived or not watched.timed_out:
+                    # At its end too: the daemon knows how to part from a client.
+                    self._link.post(Kind.HAND_OVER, arrived, descriptor=os.dup(stream.socket.fileno()))
+                    self._link.flush()
+
+
+def main() -> None:
+    """`python -m daemon.front LINK FIRST STEP LISTENER...`, all numbers; the daemon starts it so."""
+    link, first, step, *listening = map(int, sys.argv[1:])
+
+    async def run() -> None:
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(socket.socket(fileno=n))) for n in listening]
+        await Front(Link(socket.socket(fileno=link)), listeners, first=first, step=step).run()
+
+    trio.run(run)
+
+
+if __name__ == "__main__":
+    main()

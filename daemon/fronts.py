@@ -1,0 +1,190 @@
+"""The daemon's end of its front processes: starts them, stores the rows that they forward, serves what they hand over."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from functools import partial
+
+import structlog
+import trio
+
+from daemon.admission import Watched
+from daemon.answers import Refused
+from daemon.head_cache import Heads, KnownHead
+from daemon.known_appends import Append, KnownAppends
+from daemon.link import Kind, Link, Message
+from daemon.refusals import written
+from daemon.routes import Routes
+from daemon.transport import GivenAway, Rest, Transport
+
+RESTART_PAUSE_S = 1.0
+PLANS_KEPT = 10_000
+_log = structlog.get_logger("fronts")
+
+
+class Plans:
+    """Heads that fronts have been told of, by number; the oldest are forgotten, and refused when they come."""
+
+    def __init__(self) -> None:
+        self._heads: dict[int, KnownHead] = {}
+        self._numbers: dict[KnownHead, int] = {}
+        self._last = 0
+
+    def number(self, known: KnownHead) -> int:
+        """The head's number, which no other has ever had."""
+        if known not in self._numbers:
+            self._last += 1
+            self._heads[self._last] = known
+            self._numbers[known] = self._last
+        if len(self._heads) > PLANS_KEPT:
+            del self._numbers[self._heads.pop(next(iter(self._heads)))]
+        return self._numbers[known]
+
+    def find(self, number: int) -> KnownHead | None:
+        return self._heads.get(number)
+
+
+class FrontEnd:
+    """One front process, for as long as it lives: where its connections rest, and who stores its rows."""
+
+    def __init__(self, link: Link, plans: Plans, appends: KnownAppends, heads: Heads, own_rest: Rest) -> None:
+        self._link = link
+        self._plans = plans
+        self._appends = appends
+        self._heads = heads
+        self._own_rest = own_rest
+        self._open: dict[int, Append] = {}
+        self._token = trio.lowlevel.current_trio_token()
+        self.is_gone = False
+
+    async def next_bytes(self, transport: Transport, watched: Watched, kept: bytes) -> bytes:
+        """Give the connection back if its last request was one for the front; else it rests here. Raises GivenAway."""
+        found = self._heads.requests.find(kept, 0)
+        if self.is_gone or found is None or self._appends.plan(found[0]).call is None:
+            return await self._own_rest.next_bytes(transport, watched, kept)
+        known = found[0]
+        descriptor = os.dup(transport.kernel.fileno())
+        self._link.post(Kind.HEAD, kept, known.body_length, self._plans.number(known))
+        self._link.post(Kind.GIVE_BACK, descriptor=descriptor)
+        self._link.flush()
+        raise GivenAway
+
+    def append(self, request_id: int, plan: int, body: bytes) -> None:
+        """Store the rows that the front has sent; it is told of the outcome, or that they are not for it."""
+        known, append = self._plans.find(plan), None
+        try:
+            if known is not None:
+                append = self._appends.begin(known, body, request_id, partial(self._done, request_id))
+        except Exception:  # noqa: BLE001 -- a bug must cost one request; the daemon's own way finds it again, or does not
+            _log.exception("a request failed", request_id=f"{request_id:x}")
+        if append is None:
+            self._link.post(Kind.NOT_HERE, request_id)
+        else:
+            self._open[request_id] = append
+
+    def _done(self, request_id: int) -> None:
+        try:
+            answer = self._appends.finish(self._open.pop(request_id))
+        except Exception:  # noqa: BLE001 -- a bug must cost one request, not its whole group
+            _log.exception("a request failed", request_id=f"{request_id:x}")
+            answer = written(Refused(500, f"an error of the server's own, logged under request id {request_id:x}"))
+        if not self.is_gone:
+            self._link.post(Kind.DONE, request_id, answer.status, answer.fields, answer.body)
+            # Once for all requests of a group.
+            self._token.run_sync_soon(self._link.flush, idempotent=True)
+
+
+class Fronts:
+    """All of them. `listening` has the sockets of each; they stay open here, so that clients wait while one starts again."""
+
+    def __init__(
+        self,
+        listening: list[list[socket.socket]],
+        routes: Routes,
+        appends: KnownAppends,
+        heads: Heads,
+        own_rest: Rest,
+    ) -> None:
+        self._listening = listening
+        self._routes = routes
+        self._appends = appends
+        self._heads = heads
+        self._own_rest = own_rest
+        self._plans = Plans()
+        self._links: set[Link] = set()
+        self._closing = False
+
+    async def run(self, connections: trio.Nursery) -> None:
+        """Keep the fronts going until `close`, and to the end of their last connections."""
+        async with trio.open_nursery() as nursery:
+            for number in range(len(self._listening)):
+                nursery.start_soon(self._keep_going, number, connections)
+
+    def close(self) -> None:
+        """No more connections; what is under way is finished."""
+        self._closing = True
+        for link in self._links:
+            link.post(Kind.CLOSING)
+            link.flush()
+        for sockets in self._listening:
+            for one in sockets:
+                one.close()
+
+    async def _keep_going(self, number: int, connections: trio.Nursery) -> None:
+        while not self._closing:
+            await self._run_one(number, connections)
+            if not self._closing:
+                _log.error("a front process ended and is started again", front=number + 1)
+                await trio.sleep(RESTART_PAUSE_S)
+
+    async def _run_one(self, number: int, connections: trio.Nursery) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        passed = [theirs.fileno(), *(one.fileno() for one in self._listening[number])]
+        # The daemon numbers its own requests too.
+        numbers = [theirs.fileno(), number + 1, len(self._listening) + 1, *passed[1:]]
+        command = [sys.executable, "-m", "daemon.front", *map(str, numbers)]
+        # A group of its own: what a terminal sends is for the daemon, which tells the front in its own time.
+        process = await trio.lowlevel.open_process(command, pass_fds=passed, stdin=subprocess.DEVNULL, process_group=0)
+        theirs.close()
+        link = Link(ours)
+        front = FrontEnd(link, self._plans, self._appends, self._heads, self._own_rest)
+        self._links.add(link)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_send, link)
+                async for messages, descriptors in link.messages():
+                    for message in messages:
+                        self._take(front, message, descriptors, connections)
+                    self._appends.commit()
+                    link.flush()
+                nursery.cancel_scope.cancel()
+        finally:
+            front.is_gone = True
+            self._links.discard(link)
+            link.close()
+            with trio.CancelScope(shield=True):
+                process.kill()
+                await process.wait()
+
+    def _take(self, front: FrontEnd, message: Message, descriptors: deque[int], connections: trio.Nursery) -> None:
+        kind, *rest = message
+        if kind == Kind.APPEND:
+            front.append(*rest)
+        elif kind == Kind.HAND_OVER:
+            (arrived,) = rest
+            connections.start_soon(self._serve, descriptors.popleft(), arrived, front)
+
+    async def _serve(self, descriptor: int, arrived: bytes, front: FrontEnd) -> None:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=descriptor)))
+        async with stream:
+            await self._routes.handle_connection(stream, rest=front, arrived=arrived)
+
+
+async def _send(link: Link) -> None:
+    try:
+        await link.run()
+    except OSError:
+        # The front is gone, which the receiving task finds out as well.
+        pass

@@ -1,0 +1,138 @@
+"""Messages, and sockets, between the daemon and its front processes, over one Unix socket each.
+
+A message is a tuple of numbers, bytes and tuples, as `marshal` writes them: both ends are this program under one
+interpreter. What is posted in one round goes as one frame: its length, then the messages. Sockets travel in the order of the
+messages that speak of them.
+"""
+
+import array
+import marshal
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import AsyncIterator
+from enum import IntEnum
+from typing import Any
+
+import trio
+
+RECEIVE_BYTES = 256 * 1024
+DESCRIPTORS_AT_ONCE = 64
+_LENGTH = struct.Struct("<I")
+Message = tuple[Any, ...]
+
+
+class Kind(IntEnum):
+    """What a message says, and what follows: see the two ends, `front` and `fronts`."""
+
+    APPEND = 0
+    """From a front: number of the request, number of its plan, body."""
+    DONE = 1
+    """To a front: number of the request, status, fields, body."""
+    NOT_HERE = 2
+    """To a front: number of a request of which nothing is stored; its connection is to be handed over."""
+    HAND_OVER = 3
+    """From a front: what has come on a connection that is somebody else's now; with its socket."""
+    GIVE_BACK = 4
+    """To a front: a connection that is between two requests; with its socket."""
+    HEAD = 5
+    """To a front: a head, the length of its body, number of the plan for it."""
+    CLOSING = 6
+    """To a front: take no more connections."""
+
+
+class Link:
+    """One end. `flush` may be called by anyone; `run` in one task, `messages` in one other."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._kernel = end
+        self._end = trio.socket.from_stdlib_socket(end)
+        self._posted: list[Message] = []
+        self._posted_descriptors: list[int] = []
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
+        self._more = trio.Event()
+
+    def post(self, kind: Kind, *rest: Any, descriptor: int | None = None) -> None:
+        """Send the message at the next `flush`. The descriptor is closed here when it has been sent."""
+        self._posted.append((int(kind), *rest))
+        if descriptor is not None:
+            self._posted_descriptors.append(descriptor)
+            if len(self._posted_descriptors) >= DESCRIPTORS_AT_ONCE:
+                self.flush()
+
+    def flush(self) -> None:
+        """Send what was posted, as far as the kernel takes it at once; the rest goes later."""
+        if not self._posted:
+            return
+        text = marshal.dumps(self._posted)
+        self._unsent.append((_LENGTH.pack(len(text)) + text, self._posted_descriptors))
+        self._posted, self._posted_descriptors = [], []
+        try:
+            self._send_at_once()
+        except OSError:
+            # The other end is gone, which the receiving task finds out as well, and closes this one.
+            return
+        if self._unsent:
+            self._more.set()
+
+    def _send_at_once(self) -> None:
+        while self._unsent:
+            data, descriptors = self._unsent.popleft()
+            beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+            try:
+                sent = self._kernel.sendmsg([data], beside)
+            except BlockingIOError:
+                self._unsent.appendleft((data, descriptors))
+                return
+            for descriptor in descriptors:
+                os.close(descriptor)
+            if sent < len(data):
+                self._unsent.appendleft((data[sent:], []))
+
+    async def run(self) -> None:
+        """Send what the kernel did not take at once, for ever. Raises OSError when the other end is gone."""
+        while True:
+            await self._more.wait()
+            await self.drain()
+            self._more = trio.Event()
+
+    async def messages(self) -> AsyncIterator[tuple[list[Message], deque[int]]]:
+        """The messages of each frame until the other end is gone, and the descriptors that have come, which are the
+        receiver's to take from the left and to close."""
+        buffer = bytearray()
+        descriptors: deque[int] = deque()
+        space = socket.CMSG_SPACE(DESCRIPTORS_AT_ONCE * array.array("i").itemsize)
+        while True:
+            try:
+                data, beside, _, _ = await self._end.recvmsg(RECEIVE_BYTES, space)
+            except OSError:
+                return
+            if not data:
+                return
+            for level, kind, numbers in beside:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    descriptors.extend(array.array("i", numbers))
+            buffer += data
+            while len(buffer) >= _LENGTH.size:
+                end = _LENGTH.size + _LENGTH.unpack_from(buffer)[0]
+                if len(buffer) < end:
+                    break
+                found = marshal.loads(bytes(buffer[_LENGTH.size : end]))  # noqa: S302 -- the other end is this program
+                del buffer[:end]
+                yield found, descriptors
+
+    async def drain(self) -> None:
+        """Return once all that was posted is sent. Raises OSError when the other end is gone."""
+        self.flush()
+        while self._unsent:
+            await trio.lowlevel.wait_writable(self._end)
+            self._send_at_once()
+
+    def close(self) -> None:
+        """Nothing more is sent; descriptors that were still to go are closed."""
+        for descriptor in (*self._posted_descriptors, *(one for _, unsent in self._unsent for one in unsent)):
+            os.close(descriptor)
+        self._posted_descriptors.clear()
+        self._unsent.clear()
+        self._end.close()

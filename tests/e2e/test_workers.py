@@ -1,0 +1,153 @@
+"""Several front processes take connections: what clients see, and what is stored, is what one process would do."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.daemons import TOKEN, Daemon, query
+from tests.http_client import connect, parse_answers
+
+ROOT = Path(__file__).parents[2]
+THE_SAME_TESTS = ("test_fast_path.py", "test_h1.py", "test_life.py", "test_events.py")
+
+
+@pytest.fixture
+def daemon(start, eventually) -> Daemon:
+    daemon: Daemon = start("--workers", "2", "--compact-interval", "3600")
+    eventually(lambda: len(fronts(daemon)) == 2)
+    return daemon
+
+
+def request(target: str, body: bytes, token: str = TOKEN) -> bytes:
+    head = f"POST /v0/events?{target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def ask(connection: socket.socket, post: bytes):
+    connection.sendall(post)
+    received = b""
+    while not (found := list(parse_answers(received))):
+        more = connection.recv(1 << 16)
+        if not more:
+            raise ConnectionResetError
+        received += more
+    return found[0]
+
+
+def fronts(daemon: Daemon) -> list[int]:
+    return [pid for pid in daemon.children if b"daemon.front" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize("module", THE_SAME_TESTS)
+def test_the_tests_of_one_process_pass_with_two_fronts(module):
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/e2e/{module}"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"SILTSTONED_WORKERS": "2"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
+def test_all_fronts_share_the_port_and_what_they_store(daemon):
+    assert daemon.post(b'{"id":-1}').status == 200
+
+    def post(client: int) -> list[int]:
+        with connect(daemon.address) as connection:
+            found = []
+            for turn in range(50):
+                number = client * 1000 + turn
+                answer = ask(connection, request("name=t&wait=true", b'{"id":%d}\n{"id":"bad"}' % number))
+                assert answer.status == 200
+                assert (answer.json()["successful_rows"], answer.json()["quarantined_rows"]) == (1, 1)
+                found.append(answer.json()["lsn"])
+            return found
+
+    with ThreadPoolExecutor(16) as clients:
+        answered = list(clients.map(post, range(16)))
+    assert all(lsns == sorted(lsns) for lsns in answered)
+    assert len({lsn for lsns in answered for lsn in lsns}) == 800
+    ids = sorted(row["id"] for row in query(daemon.data, "SELECT id FROM t"))
+    assert ids[1:] == [client * 1000 + turn for client in range(16) for turn in range(50)]
+
+
+def test_one_source_is_made_when_many_send_its_first_event_at_once(daemon):
+    gate = threading.Barrier(12)
+
+    def post(client: int) -> int:
+        with connect(daemon.address) as connection:
+            gate.wait()
+            return int(ask(connection, request("name=race&wait=true", b'{"id":%d}' % client)).status)
+
+    with ThreadPoolExecutor(12) as clients:
+        assert list(clients.map(post, range(12))) == [200] * 12
+    assert len(query(daemon.data, "SELECT id FROM race")) == 12
+
+
+def test_a_front_that_is_killed_costs_its_connections_and_comes_again(daemon, eventually):
+    assert daemon.post(b'{"id":0}').status == 200
+    accepted: list[int] = []
+    stop = threading.Event()
+
+    def post(client: int) -> None:
+        number = client * 1_000_000
+        while not stop.is_set():
+            try:
+                with connect(daemon.address) as connection:
+                    while not stop.is_set():
+                        number += 1
+                        if ask(connection, request("name=t&wait=true", b'{"id":%d}' % number)).status == 200:
+                            accepted.append(number)
+            except OSError:
+                # Cut off with a front; whether the row is stored is not known, so it is not sent again.
+                continue
+
+    threads = [threading.Thread(target=post, args=(client,)) for client in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            old = fronts(daemon)
+            eventually(lambda: len(accepted) > 50)
+            os.kill(old[0], signal.SIGKILL)
+            before = len(accepted)
+            eventually(
+                lambda old=old, before=before: len(set(fronts(daemon)) - set(old)) == 1 and len(accepted) > before
+            )
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    rows = [row["id"] for row in query(daemon.data, "SELECT id FROM t")]
+    assert len(rows) == len(set(rows))
+    assert set(accepted) <= set(rows)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_fronts_end_with_the_daemon(daemon, eventually, number):
+    with connect(daemon.address) as connection:
+        assert ask(connection, request("name=t&wait=true", b'{"id":1}')).status == 200
+        left = fronts(daemon)
+        os.kill(daemon.process.pid, number)
+        daemon.process.wait(60)
+        eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left))
+        assert connection.recv(100) == b""
+    assert len(query(daemon.data, "SELECT id FROM t")) == 1
+
+
+def test_a_connection_goes_to_and_fro_and_keeps_its_order(daemon):
+    """Between requests for the fronts and others, which the daemon itself answers."""
+    get = f"GET /v0/datasources/t?token={TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    with connect(daemon.address) as connection:
+        for number in range(40):
+            answer = ask(connection, request("name=t&wait=true", b'{"id":%d}' % number))
+            assert answer.json()["lsn"] == number + 1
+            if number % 3 == 0:
+                assert ask(connection, get).json()["statistics"]["row_count"] == number + 1
+            if number % 5 == 0:
+                assert ask(connection, request("name=t&wait=true", b"nothing")).status == 400
