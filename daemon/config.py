@@ -18,6 +18,8 @@ class Config:
     """A row answered with 202 is synced at most this long after."""
     memory_bytes: int = 256 * 1024 * 1024
     """For all bodies in memory together; beyond it requests get 503 with Retry-After."""
+    keys_memory_bytes: int = 512 * 1024 * 1024
+    """For the Idempotency-Keys of all open sources; beyond it requests with new ones get 503, and none is forgotten early."""
     min_free_bytes: int | None = None
     """Kept free on the disk; None is a twentieth of it, 256 MiB at most. Below it rows are refused."""
     admin_token: str | None = None

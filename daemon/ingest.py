@@ -107,6 +107,15 @@ class Ingest:
     def is_full(self) -> bool:
         return self._queued_bytes >= INBOX_BYTES_MAX
 
+    @property
+    def _is_in_segments(self) -> bool:
+        return self.log.sealed_lsn == self.log.published == self.log.appended_lsn
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits for it, neither a request nor the compactor."""
+        return not (self._waiting or self._flying or self._errands) and self._is_in_segments
+
     async def submit(self, write: Write, *, size_bytes: int, durably: bool) -> Outcome:
         """Put one request into the next group and wait for its outcome. `size_bytes` is what it takes in memory.
 
@@ -189,8 +198,7 @@ class Ingest:
             chores.append(self._unsynced_since + self._sync_interval_s)
         with trio.CancelScope(deadline=min(chores, default=trio.current_time() + self._idle_after_s)):
             await self._wake.wait()
-        is_in_segments = self.log.sealed_lsn == self.log.published == self.log.appended_lsn
-        return bool(chores) or self._wake.is_set() or not is_in_segments
+        return bool(chores) or self._wake.is_set() or not self._is_in_segments
 
     async def _commit_next(self) -> None:
         group = self._flying = self._waiting.popleft() if self._waiting else _Group()

@@ -12,6 +12,7 @@ from daemon.admission import Watch
 from daemon.compactor import Compactor
 from daemon.config import Config
 from daemon.disk_space import DiskSpace
+from daemon.key_room import KeyRoom
 from daemon.merger import Merger
 from daemon.request_log import RequestLog
 from daemon.route_table import build_router
@@ -68,6 +69,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 compactor = Compactor(sources, merger, interval_s=config.compact_interval_s, lock_descriptor=lock)
                 background.start_soon(watch.run)
                 background.start_soon(space.run)
+                background.start_soon(KeyRoom(sources).run)
                 background.start_soon(compactor.run)
                 background.start_soon(sources.open_all)
                 async with trio.open_nursery() as connections:
