@@ -42,6 +42,8 @@ BODY_STALL_S = 30.0
 """However fast it came before: a body that stands still holds memory that others wait for."""
 IDLE_TIMEOUT_S = 30.0
 SEND_TIMEOUT_S = 30.0
+ANSWER_BYTES_PER_S = 128 * 1024
+"""A client that reads a long answer more slowly than this, after SEND_TIMEOUT_S, is cut off: others wait for the room."""
 SHUTDOWN_GRACE_S = 10.0
 INBOX_BYTES_MAX = 64 * 1024 * 1024
 """For one source; a disk that stalls must not let one source take the whole memory budget."""

@@ -1,6 +1,6 @@
 """A connection's requests -> handlers -> answers, and the one table that turns errors into HTTP."""
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
 
@@ -19,7 +19,8 @@ from daemon.http_connection import Heads, HttpConnection
 from daemon.ingest import ActorClosing, ActorFailed, InboxFull
 from daemon.request_log import RequestLog
 from daemon.router import Router
-from daemon.sql import QueryTimedOut, SqlBusy, SqlFailed
+from daemon.sql import QueryTimedOut, SqlFailed
+from daemon.sql_answers import SqlBusy
 from daemon.tokens import Token, TokenRefused, Tokens
 from query.errors import QueryFailed, ResourceNotFound
 from segments.errors import (
@@ -131,13 +132,14 @@ class Routes:
             else:
                 if request.event:
                     self._log.note(request, answer.status)
-                await connection.drain(head)
-                connection.closing = self._watch.closing
-                fields = (*answer.fields, *request.fields)
-                if answer.long_body is None:
-                    await connection.respond(answer.status, fields, answer.body)
-                else:
-                    with closing(answer.long_body) as body:
+                with nullcontext() if answer.long_body is None else closing(answer.long_body):
+                    await connection.drain(head)
+                    connection.closing = self._watch.closing
+                    fields = (*answer.fields, *request.fields)
+                    if answer.long_body is None:
+                        await connection.respond(answer.status, fields, answer.body)
+                    else:
+                        body = answer.long_body
                         await connection.respond_at_length(answer.status, fields, body.size, body.chunks())
 
     async def _refuse(self, request: Request, refused: Refused) -> None:

@@ -9,7 +9,8 @@ from daemon.head_cache import Fields
 from daemon.intake import Intake
 from daemon.request_log import RequestLog
 from daemon.sources import Sources
-from daemon.sql import SqlAnswer, SqlRequest, SqlWorker
+from daemon.sql import SqlRequest, SqlWorker
+from daemon.sql_answers import SqlAnswer
 from daemon.tokens import Token
 
 _TRUE = ("1", "true", "True")
