@@ -6,7 +6,7 @@ Everything that can be refused from the head alone is refused before the body is
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -18,10 +18,11 @@ from daemon.admission import Reservation
 from daemon.answers import JSON, Answer, Refused, Request
 from daemon.arriving import decode_arriving
 from daemon.body import codec_of
-from daemon.config import CELLS_MAX, INLINE_BYTES_MAX, ROWS_MAX
+from daemon.config import INLINE_BYTES_MAX
 from daemon.ingest import ActorClosing, ActorFailed, InboxFull, Ingest
 from daemon.intake import Intake
 from daemon.rate_limit import RateLimited, RateLimits
+from daemon.row_limit import Counted, check_rows
 from daemon.sources import Sources
 from daemon.tokens import Token
 from segments.bulk import BulkDecoder
@@ -32,7 +33,7 @@ from segments.filenames import SOURCE_ID, name_problem
 from segments.group import Committed, Write
 from segments.infer import infer
 from segments.keys import Key
-from segments.lines import Events, parse_body, parse_document, parse_slices
+from segments.lines import Events, document_slices, parse_body, parse_document, parse_slices
 from segments.schema import Schema
 
 _WAITS = {"true": True, "True": True, "TRUE": True, "1": True, "false": False, "False": False, "0": False, "": False}
@@ -147,7 +148,7 @@ class EventsApi:
                 continue
             schema = actor.log.schema
             if events is not None:
-                _check_rows(len(events), schema)
+                check_rows(len(events), schema)
                 write = Write(events, key)
                 size = len(body) + _CELL_BYTES * len(events) * len(schema.columns)
             else:
@@ -179,8 +180,10 @@ class EventsApi:
         def decoded() -> Decoded:
             if not is_document:
                 return self._decoder(schema).decode_whole(body)
-            events = parse_document(body)
-            _check_rows(len(events), schema)
+            events = Events()
+            for part in Counted(document_slices(body)):
+                events.extend(part)
+            check_rows(len(events), schema)
             return decode(schema, events, datetime.now(UTC).replace(tzinfo=None))
 
         # Documents are slow, and lines must not wait for them.
@@ -188,7 +191,7 @@ class EventsApi:
         return await trio.to_thread.run_sync(decoded, limiter=limiter)
 
     def _decoder(self, schema: Schema) -> BulkDecoder:
-        return BulkDecoder(schema, datetime.now(UTC).replace(tzinfo=None), partial(_check_rows, schema=schema))
+        return BulkDecoder(schema, datetime.now(UTC).replace(tzinfo=None), partial(check_rows, schema=schema))
 
     async def _actor(self, call: Call, events: Events | None, body: bytes) -> Ingest:
         running = self._sources.peek(call.name)
@@ -202,20 +205,13 @@ class EventsApi:
         def parts() -> Iterable[Events]:
             if events is not None:
                 return [events]
-            return [parse_document(body)] if call.is_document else parse_slices(body)
+            return document_slices(body) if call.is_document else parse_slices(body)
 
         def infer_schema() -> Schema:
-            rows = 0
-
-            def counted() -> Iterator[Events]:
-                nonlocal rows
-                for part in parts():
-                    rows += len(part)
-                    yield part
-
-            schema = infer(counted())
+            counted = Counted(parts())
+            schema = infer(counted)
             # Before the source is made: a request that is refused must leave nothing behind.
-            _check_rows(rows, schema)
+            check_rows(counted.rows, schema)
             return schema
 
         async with self._intake.unpacking:
@@ -275,14 +271,6 @@ async def idempotency_key(request: Request, body: bytes) -> Key | None:
     large = len(body) > INLINE_BYTES_MAX
     digest = await trio.to_thread.run_sync(fingerprint) if large else fingerprint()
     return Key(request.token.id, key.decode("latin-1"), digest, int(time()))
-
-
-def _check_rows(rows: int, schema: Schema) -> None:
-    limit = min(ROWS_MAX, CELLS_MAX // len(schema.columns))
-    if rows > limit:
-        raise Refused(
-            413, f"the body has {rows} rows or more; {limit} of {len(schema.columns)} columns are the limit, send fewer"
-        )
 
 
 def _accepted(call: Call, done: Committed) -> Answer:
