@@ -110,6 +110,8 @@ class SqlWorker:
                 raise SqlFailed("the query failed by an error of the server's own, which is logged")
             if isinstance(reply, StorageError):
                 raise reply
+            if reply.damage:
+                _log.warning("an answer lacks rows", reason=reply.damage[0], reasons=len(reply.damage))
             return self._answers.hand_out(answer, reply)
 
     async def _ask(self, answer: AnswerFile, request: SqlRequest) -> Answered | Failed | StorageError:

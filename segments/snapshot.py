@@ -2,7 +2,8 @@
 
 Order is everything here: the WAL is opened first and the segments are listed second, so a row that moves from one to the
 other in between is seen in the segments and skipped in the WAL. Every WAL file is synced through our own descriptor and
-read to the size it had before, so nothing is shown that a power cut could still take back.
+read to the size it had before, so nothing is shown that a power cut could still take back. On a disk that syncs no more,
+what is known to be durable is shown, and `damage` says that there may be more.
 """
 
 from collections.abc import Callable
@@ -76,7 +77,7 @@ def read_consistently(disk: Disk, source: SourceDir) -> tuple[Log, Manifest]:
         try:
             # Rows that a floor takes away and those that came in their place must both be seen from one side of it.
             floor = _floor(disk, source)
-            files = open_files(disk, source)
+            files = open_files(disk, source, to_show=True)
             manifest = read_manifest(disk, source)
             if floor is not None and floor != manifest.applied.floor_lsn:
                 continue
@@ -154,5 +155,5 @@ def _open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
         (*manifest.keys, *manifest.replays),
         log.files,
         log.last_lsn,
-        (*manifest.damage, *log.damage),
+        (*manifest.damage, *log.damage, *log.unsure),
     )

@@ -49,7 +49,7 @@ def _verify(disk: Disk, source: SourceDir) -> Verdict:
         log, manifest = read_consistently(disk, source)
     except StorageError as error:
         return Verdict(0, 0, 0, (*problems, str(error)), ())
-    problems += [str(damage) for damage in (*manifest.damage, *log.damage)]
+    problems += [str(damage) for damage in (*manifest.damage, *log.damage, *log.unsure)]
     rows = 0
     lost: list[str] = []
     for ref in (*manifest.rows, *manifest.quarantine, *manifest.keys):
