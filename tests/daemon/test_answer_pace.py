@@ -30,7 +30,7 @@ async def taken(bytes_per_s: float) -> tuple[int, float, bool]:
         await client.send_all(b"GET /v0/sql?q=SELECT+1 HTTP/1.1\r\nHost: x\r\n\r\n")
         while data := await client.receive_some(CHUNK):
             seen += len(data)
-            await trio.sleep(len(data) / bytes_per_s)
+            await trio.sleep_until(trio.current_time() + len(data) / bytes_per_s)
 
     started = trio.current_time()
     async with trio.open_nursery() as nursery:

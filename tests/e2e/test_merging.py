@@ -1,5 +1,7 @@
 """A daemon finds days that are over full of small files, and makes large ones of them while it is written to and read."""
 
+import os
+import signal
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -82,3 +84,24 @@ def test_the_days_are_merged_while_globs_and_sql_read_them_and_rows_come_in(past
     assert done.returncode == 0, done.stdout.decode()
     assert siltstone(past, "files", "events").stdout.count(b"quarantine/") == DAYS
     assert query(past, "SELECT count(*) AS n FROM events_quarantine") == [{"n": DAYS * FILES}]
+
+
+def test_while_a_day_is_merged_rows_of_other_sources_find_their_way_into_segments(past, start, eventually):
+    """Nothing is to be compacted when the daemon starts, so its first child is one that merges; it is held up."""
+    daemon = start("--compact-interval", "0.1")
+    stopped: list[int] = []
+
+    def has_stopped_a_merge() -> bool:
+        for pid in daemon.children:
+            os.kill(pid, signal.SIGSTOP)
+            stopped.append(pid)
+        return bool(stopped)
+
+    eventually(has_stopped_a_merge)
+    assert daemon.post(b'{"id":1}', "name=other&wait=true").status == 200
+    eventually(lambda: len(segments(past, "other")) == 1)
+    assert stopped[0] in daemon.children
+    assert not is_merged(past)
+
+    os.kill(stopped[0], signal.SIGCONT)
+    eventually(lambda: is_merged(past))
