@@ -46,7 +46,7 @@ def _verify(disk: Disk, source: SourceDir) -> Verdict:
         except StorageError as error:
             problems.append(str(error))
     try:
-        log, manifest = read_consistently(disk, source)
+        log, manifest = read_consistently(disk, source, to_show=True)
     except StorageError as error:
         return Verdict(0, 0, 0, (*problems, str(error)), ())
     problems += [str(damage) for damage in (*manifest.damage, *log.damage, *log.unsure)]

@@ -193,7 +193,7 @@ def test_where_nothing_can_be_synced_what_the_log_vouches_for_is_shown_and_nothi
     log = stored.open()
 
     def shown() -> tuple[list[int], int]:
-        snapshot = open_snapshot(Unsyncable(code), stored.source)
+        snapshot = open_snapshot(Unsyncable(code), stored.source, to_show=True)
         assert all("can't be synced" in str(damage) for damage in snapshot.damage)
         return [row["id"] for row in rows_of(snapshot, "rows")], len(snapshot.damage)
 
@@ -214,7 +214,7 @@ def test_where_nothing_can_be_synced_what_the_log_vouches_for_is_shown_and_nothi
     assert shown() == ([1, 2, 3, 4, 5], 1)
 
 
-def test_who_writes_on_after_a_log_has_to_have_synced_it(tmp_path):
+def test_who_writes_on_after_a_log_or_sends_its_rows_in_again_has_to_have_synced_it(tmp_path):
     stored = Stored(tmp_path).create()
     log = stored.open()
     commit(log, body(1))
@@ -223,5 +223,7 @@ def test_who_writes_on_after_a_log_has_to_have_synced_it(tmp_path):
 
     with pytest.raises(OSError, match="Read-only"):
         open_files(Unsyncable(errno.EROFS), stored.source)
+    with pytest.raises(StorageError, match="Read-only"):
+        open_snapshot(Unsyncable(errno.EROFS), stored.source)
     with pytest.raises(StorageError, match="Too many open files"):
-        open_snapshot(Unsyncable(errno.EMFILE), stored.source)
+        open_snapshot(Unsyncable(errno.EMFILE), stored.source, to_show=True)
