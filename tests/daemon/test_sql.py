@@ -27,7 +27,6 @@ ENDLESS = "SELECT count(*) FROM range(100000000000) a(x), range(1000000) b(y) WH
 @pytest.fixture
 def stored(tmp_path):
     stored = Stored(tmp_path / "data")
-    stored.path.mkdir()
     stored.create()
     commit(stored.open(), body(1, 2, -3))
     return stored

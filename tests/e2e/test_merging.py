@@ -10,9 +10,8 @@ import duckdb
 import orjson
 import pytest
 
-from segments.compaction import compact
 from tests.daemons import query, segments, siltstone
-from tests.stored import NOW, Stored, body, commit
+from tests.stored import NOW, Stored
 
 DAYS, FILES, ROWS = 3, 8, 20
 
@@ -21,13 +20,10 @@ DAYS, FILES, ROWS = 3, 8, 20
 def past(tmp_path) -> Path:
     """A data directory whose source `events` has rows of days that are long over."""
     stored = Stored(tmp_path / "data")
-    stored.path.mkdir()
     log = stored.create().open()
     for number in range(DAYS * FILES):
         now = NOW - timedelta(days=400 - number // FILES)
-        commit(log, body(*range(number * ROWS, (number + 1) * ROWS), -1), now=now)
-        log.seal()
-        log.published = compact(stored.disk, stored.source, through=log.sealed_lsn, now=now).published
+        stored.publish(log, *range(number * ROWS, (number + 1) * ROWS), -1, now=now)
     assert len(segments(stored.path, "events")) == DAYS * FILES
     return stored.path
 

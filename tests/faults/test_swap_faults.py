@@ -5,10 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from segments.compaction import compact
 from tests.daemons import query, segments
 from tests.faults.shim import Fault, Kind, Role, Shim
-from tests.stored import NOW, Stored, body, commit
+from tests.stored import NOW, Stored
 
 FILES, ROWS = 4, 5
 SWAP = "/ingested="
@@ -18,13 +17,10 @@ SWAP = "/ingested="
 def shim(tmp_path):
     """Under it a source with one day, long over, of small files: rows, and one in quarantine for each."""
     stored = Stored(tmp_path / "data")
-    stored.path.mkdir()
     log = stored.create().open()
     for number in range(FILES):
         now = NOW - timedelta(days=400)
-        commit(log, body(*range(number * ROWS, (number + 1) * ROWS), -1), now=now)
-        log.seal()
-        log.published = compact(stored.disk, stored.source, through=log.sealed_lsn, now=now).published
+        stored.publish(log, *range(number * ROWS, (number + 1) * ROWS), -1, now=now)
     return Shim(tmp_path / "shim", stored.path, volatile=True)
 
 

@@ -29,7 +29,6 @@ from tests.stored import NOW, SCHEMA, Stored, body, commit
 def stored(tmp_path):
     """`events`: two rows and a quarantined one in segments, two and one in the log; `secret`: empty."""
     stored = Stored(tmp_path / "data")
-    stored.path.mkdir()
     stored.create()
     log = stored.open()
     commit(log, body(1, 2, -3))
