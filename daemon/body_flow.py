@@ -1,11 +1,11 @@
-"""How a body comes in: how slowly it may, how much of it, and who is told meanwhile."""
+"""How a body comes in: how slowly it may, how much of it, and who is told meanwhile. And how slowly an answer may go out."""
 
 from typing import Protocol
 
 import trio
 
 from daemon.admission import NEVER, Watched
-from daemon.config import BODY_BYTES_PER_S, BODY_GRACE_S, BODY_STALL_S
+from daemon.config import ANSWER_BYTES_PER_S, BODY_BYTES_PER_S, BODY_GRACE_S, BODY_STALL_S, SEND_TIMEOUT_S
 
 
 class BodyTooLarge(Exception):
@@ -62,3 +62,15 @@ class Pace:
         """All of it is there."""
         self._watched.deadline = NEVER
         self._watched.idle = True
+
+
+class AnswerPace:
+    """The deadline of a long answer under way: a minimum speed, and no long pause however much has been read before."""
+
+    def __init__(self) -> None:
+        self._deadline = trio.current_time() + SEND_TIMEOUT_S
+
+    def deadline(self, count: int) -> float:
+        """By when the client must have taken the next so many bytes."""
+        self._deadline += count / ANSWER_BYTES_PER_S
+        return min(self._deadline, trio.current_time() + SEND_TIMEOUT_S)

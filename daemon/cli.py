@@ -65,6 +65,13 @@ GC_ALLOCATIONS = 100_000
     help="For all request bodies in memory together.",
 )
 @click.option(
+    "--keys-memory",
+    type=click.IntRange(min=64 * 1024),
+    default=512 * _MIB,
+    metavar="BYTES",
+    help="For Idempotency-Keys that are remembered, 256 bytes each; beyond it new ones are refused.",
+)
+@click.option(
     "--min-free",
     type=click.IntRange(min=0),
     default=None,
@@ -106,6 +113,7 @@ def main(
     sync_interval: float,
     max_body: int,
     memory: int,
+    keys_memory: int,
     min_free: int | None,
     auto_create: bool,
     limit_requests: int,
@@ -127,6 +135,7 @@ def main(
         compact_interval_s=compact_interval,
         sync_interval_s=sync_interval,
         memory_bytes=memory,
+        keys_memory_bytes=keys_memory,
         min_free_bytes=min_free,
         admin_token=admin_token or None,
         tokens_on_loopback=tokens_on_loopback,

@@ -1,4 +1,4 @@
-"""When to compact: rows that are old enough, or in files that are full; and, when there are none, days to merge."""
+"""When to compact: rows that are old enough, or in files that are full. Beside it days are merged."""
 
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,7 +21,7 @@ _log = structlog.get_logger("compactor")
 
 
 class Compactor:
-    """Runs beside the actors; one child at a time."""
+    """Runs beside the actors; one child at a time compacts, and one merges."""
 
     def __init__(self, sources: Sources, merger: Merger, *, interval_s: float, lock_descriptor: int) -> None:
         self._sources = sources
@@ -32,7 +32,18 @@ class Compactor:
         self._alone: set[Path] = set()
 
     async def run(self) -> None:
-        """Compact what is due, for ever. Being cancelled kills the child, which is safe at any moment."""
+        """Compact what is due and merge, for ever. Being cancelled kills the children, which is safe at any moment."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._merge)
+            await self._compact_what_is_due()
+
+    async def _merge(self) -> None:
+        """In a child of its own: a group of large days takes a while, in which other sources must be compacted."""
+        while True:
+            await trio.sleep(TICK_S)
+            await self._merger.step()
+
+    async def _compact_what_is_due(self) -> None:
         while True:
             await trio.sleep(TICK_S)
             due = [actor for actor in self._sources.running if self._is_due(actor)]
@@ -42,13 +53,18 @@ class Compactor:
                     await self._compact([actor])
             if due:
                 async with AsyncExitStack() as held:
-                    for actor in due:
-                        await held.enter_async_context(self._sources.hold(actor.log.source.name))
-                    await self._compact(due)
-            await self._merger.step()
+                    for actor in list(due):
+                        if actor.log.source.name == self._merger.merging:
+                            # It was not when we began to wait for the others.
+                            due.remove(actor)
+                        else:
+                            await held.enter_async_context(self._sources.hold(actor.log.source.name))
+                    if due:
+                        await self._compact(due)
 
     def _is_due(self, actor: Ingest) -> bool:
         waits = trio.current_time() < self._not_before.get(actor.log.source.path, 0.0)
+        waits = waits or actor.log.source.name == self._merger.merging
         return not waits and not actor.log.damage and actor.is_due(self._interval_s)
 
     async def _compact(self, actors: list[Ingest]) -> None:

@@ -20,6 +20,8 @@ class Config:
     """A row answered with 202 is synced at most this long after."""
     memory_bytes: int = 256 * 1024 * 1024
     """For all bodies in memory together; beyond it requests get 503 with Retry-After."""
+    keys_memory_bytes: int = 512 * 1024 * 1024
+    """For the Idempotency-Keys of all open sources; beyond it requests with new ones get 503, and none is forgotten early."""
     min_free_bytes: int | None = None
     """Kept free on the disk; None is a twentieth of it, 256 MiB at most. Below it rows are refused."""
     admin_token: str | None = None
@@ -42,6 +44,8 @@ BODY_STALL_S = 30.0
 """However fast it came before: a body that stands still holds memory that others wait for."""
 IDLE_TIMEOUT_S = 30.0
 SEND_TIMEOUT_S = 30.0
+ANSWER_BYTES_PER_S = 128 * 1024
+"""A client that reads a long answer more slowly than this, after SEND_TIMEOUT_S, is cut off: others wait for the room."""
 SHUTDOWN_GRACE_S = 10.0
 INBOX_BYTES_MAX = 64 * 1024 * 1024
 """For one source; a disk that stalls must not let one source take the whole memory budget."""

@@ -4,7 +4,7 @@ Everything that can be refused from the head alone is refused before the body is
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 
@@ -14,11 +14,12 @@ from daemon.admission import Reservation
 from daemon.answers import Answer, Refused, Request
 from daemon.append_call import Call, accepted, check, failure, idempotency_key
 from daemon.arriving import Body, decode_arriving
-from daemon.config import CELLS_MAX, INLINE_BYTES_MAX, ROWS_MAX
+from daemon.config import INLINE_BYTES_MAX
 from daemon.inbox import ActorClosing, InboxFull
 from daemon.ingest import Ingest
 from daemon.intake import Intake
 from daemon.rate_limit import RateLimited, RateLimits
+from daemon.row_limit import Counted, check_rows
 from daemon.sources import Sources
 from daemon.tokens import Token
 from segments.bulk import BulkDecoder
@@ -29,7 +30,7 @@ from segments.filenames import SOURCE_ID
 from segments.group import Committed, Write
 from segments.infer import infer
 from segments.keys import Key
-from segments.lines import Events, parse_body, parse_document, parse_slices
+from segments.lines import Events, document_slices, parse_body, parse_document, parse_slices
 from segments.schema import Schema
 
 DECODED_AT_ONCE = os.cpu_count() or 2
@@ -161,7 +162,9 @@ class EventsApi:
         def decoded() -> Decoded:
             if not is_document:
                 return self._decoder(schema).decode_whole(body)
-            events = parse_document(body)
+            events = Events()
+            for part in Counted(document_slices(body)):
+                events.extend(part)
             check_rows(len(events), schema)
             return decode(schema, events, datetime.now(UTC).replace(tzinfo=None))
 
@@ -184,20 +187,13 @@ class EventsApi:
         def parts() -> Iterable[Events]:
             if events is not None:
                 return [events]
-            return [parse_document(body[:])] if call.is_document else parse_slices(body[:])
+            return document_slices(body[:]) if call.is_document else parse_slices(body[:])
 
         def infer_schema() -> Schema:
-            rows = 0
-
-            def counted() -> Iterator[Events]:
-                nonlocal rows
-                for part in parts():
-                    rows += len(part)
-                    yield part
-
-            schema = infer(counted())
+            counted = Counted(parts())
+            schema = infer(counted)
             # Before the source is made: a request that is refused must leave nothing behind.
-            check_rows(rows, schema)
+            check_rows(counted.rows, schema)
             return schema
 
         async with self.intake.unpacking:
@@ -208,12 +204,3 @@ class EventsApi:
 def size_in_memory(body_bytes: int, events: Events, schema: Schema) -> int:
     """What the rows of a small body take until they are stored."""
     return body_bytes + _CELL_BYTES * len(events) * len(schema.columns)
-
-
-def check_rows(rows: int, schema: Schema) -> None:
-    """Raises Refused for more rows than one request may have."""
-    limit = min(ROWS_MAX, CELLS_MAX // len(schema.columns))
-    if rows > limit:
-        raise Refused(
-            413, f"the body has {rows} rows or more; {limit} of {len(schema.columns)} columns are the limit, send fewer"
-        )

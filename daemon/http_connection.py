@@ -9,7 +9,7 @@ import h11
 import trio
 
 from daemon.admission import NEVER, Watched
-from daemon.body_flow import NO_PROGRESS, BodyTooLarge, Pace, Progress, Sink
+from daemon.body_flow import NO_PROGRESS, AnswerPace, BodyTooLarge, Pace, Progress, Sink
 from daemon.config import HEAD_BYTES_MAX, HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, SEND_TIMEOUT_S
 from daemon.head_cache import NO_CONTENT, Fields, Head, Heads, response
 from daemon.head_policy import BadRequest, judge
@@ -239,17 +239,18 @@ class HttpConnection:
         await self._send(data)
 
     async def respond_at_length(self, status: int, fields: Fields, size: int, chunks: AsyncIterator[bytes]) -> None:
-        """Send an answer of `size` bytes piece by piece, each within the time that any answer has."""
+        """Send an answer of `size` bytes piece by piece, to a client that keeps up the pace."""
         fields = self._begin_answer(fields)
+        pace = AnswerPace()
         if self._plain:
             await self._send(self._heads.responses.serialise(status, fields, size, self.request_id))
             async for chunk in chunks:
-                await self._send(chunk)
+                await self._send(chunk, pace.deadline(len(chunk)))
             return
         await self._send(self._h11.send(response(status, (*fields, (b"x-request-id", self.request_id)), size)) or b"")
         if not self._head_method:
             async for chunk in chunks:
-                await self._send(self._h11.send(h11.Data(data=chunk)) or b"")
+                await self._send(self._h11.send(h11.Data(data=chunk)) or b"", pace.deadline(len(chunk)))
         await self._send(self._h11.send(h11.EndOfMessage()) or b"")
 
     def _begin_answer(self, fields: Fields) -> Fields:
@@ -286,8 +287,8 @@ class HttpConnection:
             return not self._answered
         return self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE)
 
-    async def _send(self, data: bytes) -> None:
-        self._watched.wait_until(trio.current_time() + SEND_TIMEOUT_S)
+    async def _send(self, data: bytes, deadline: float | None = None) -> None:
+        self._watched.wait_until(deadline or trio.current_time() + SEND_TIMEOUT_S)
         await self._transport.send_all(data)
         self._watched.deadline = NEVER
 

@@ -56,6 +56,15 @@ class Ingest:
     def is_full(self) -> bool:
         return self._queued_bytes >= INBOX_BYTES_MAX
 
+    @property
+    def _is_in_segments(self) -> bool:
+        return self.log.sealed_lsn == self.log.published == self.log.appended_lsn
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits for it, neither a request nor the compactor."""
+        return not (self._waiting or self._is_under_way or self._errands) and self._is_in_segments
+
     async def submit(self, write: Write, *, size_bytes: int, durably: bool) -> Outcome:
         """Put one request into the next group and wait for its outcome. `size_bytes` is what it takes in memory.
 
@@ -158,8 +167,7 @@ class Ingest:
         self._wakes_at = trio.current_time() + self._idle_after_s if chore is None else chore
         with trio.CancelScope(deadline=self._wakes_at):
             await self._wake.wait()
-        is_in_segments = self.log.sealed_lsn == self.log.published == self.log.appended_lsn
-        return self._is_under_way or chore is not None or self._wake.is_set() or not is_in_segments
+        return self._is_under_way or chore is not None or self._wake.is_set() or not self._is_in_segments
 
     def _next_chore(self) -> float | None:
         chores = [] if self._mark_at is None else [self._mark_at]

@@ -13,7 +13,7 @@ from daemon.answers import Answer, Refused
 from daemon.append_call import Call, accepted, checked, failure
 from daemon.config import INLINE_BYTES_MAX
 from daemon.disk_space import NoRoom
-from daemon.events import EVENT, EVENTS_PATH, check_rows, size_in_memory
+from daemon.events import EVENT, EVENTS_PATH, size_in_memory
 from daemon.head_cache import Head, KnownHead
 from daemon.inbox import ActorClosing, InboxFull, Ticket
 from daemon.ingest import Ingest
@@ -21,6 +21,7 @@ from daemon.intake import Intake
 from daemon.rate_limit import RateLimits
 from daemon.refusals import refusal, written
 from daemon.request_log import Line, RequestLog
+from daemon.row_limit import check_rows
 from daemon.sources import Sources
 from daemon.target import parse_target, presented_token
 from daemon.tokens import Token, Tokens

@@ -1,11 +1,10 @@
-"""When to merge the small segments of days that are over: one group of one source at a time, when nothing is to be compacted.
+"""When to merge the small segments of days that are over: one group of one source at a time.
 
 All sources are looked at in turn, running or not, and again some time later; a look lists names and reads a few footers.
 """
 
 from collections import deque
 from datetime import UTC, datetime
-from functools import partial
 
 import structlog
 import trio
@@ -23,7 +22,7 @@ _log = structlog.get_logger("merger")
 
 
 class Merger:
-    """Part of the compactor, which says when there is time for a step."""
+    """Part of the compactor, which leaves the source alone that is `merging`."""
 
     def __init__(self, sources: Sources, disk: Disk, space: DiskSpace, *, lock_descriptor: int) -> None:
         self._sources = sources
@@ -33,6 +32,7 @@ class Merger:
         self._waiting: deque[str] = deque()
         self._look_at = trio.current_time()
         self._can_merge = True
+        self.merging = ""
 
     async def step(self) -> None:
         """Look at one source, and merge one group of it if there is one."""
@@ -60,12 +60,15 @@ class Merger:
             actor = await self._sources.get(name)
         except (StorageError, OSError):
             return False
-        async with self._sources.hold(name):
-            if self._sources.peek(name) is not actor or actor.log.damage:
-                return False
-            path = str(actor.log.source.path)
-            run = partial(run_child, lock_descriptor=self._lock_descriptor)
-            results = await run(Orders(merge=(path,)))
+        self.merging = name
+        try:
+            async with self._sources.hold(name):
+                if self._sources.peek(name) is not actor or actor.log.damage:
+                    return False
+                path = str(actor.log.source.path)
+                results = await run_child(Orders(merge=(path,)), lock_descriptor=self._lock_descriptor)
+        finally:
+            self.merging = ""
         for result in results:
             if result.error:
                 # All sources are on one file system: what it refuses for one it refuses for all.

@@ -10,13 +10,15 @@ from daemon.disk_space import NoRoom
 from daemon.head_cache import Fields
 from daemon.http_connection import HttpConnection
 from daemon.inbox import ActorClosing, ActorFailed, InboxFull
-from daemon.sql import QueryTimedOut, SqlBusy, SqlFailed
+from daemon.sql import QueryTimedOut, SqlFailed
+from daemon.sql_answers import SqlBusy
 from daemon.tokens import TokenRefused
 from query.errors import QueryFailed, ResourceNotFound
 from segments.errors import (
     BodyRejected,
     GroupTooLarge,
     KeyReused,
+    KeysFull,
     SchemaError,
     SourceDamaged,
     StorageError,
@@ -30,6 +32,7 @@ _STATUS: dict[type[Exception], tuple[int, str, int | None]] = {
     UnknownCoding: (415, "", None),
     TokenRefused: (400, "", None),
     KeyReused: (422, "", None),
+    KeysFull: (503, ", of which --keys-memory gives more; nothing was stored, retry after the pause", 5),
     SchemaError: (400, "", None),
     GroupTooLarge: (413, "", None),
     WriteFailed: (503, "; the rows are not known to be stored, retry with the same Idempotency-Key", 1),

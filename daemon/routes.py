@@ -1,6 +1,6 @@
 """A connection's requests -> handlers -> answers."""
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import structlog
 import trio
@@ -89,13 +89,14 @@ class Routes:
             else:
                 if request.event:
                     self._log.note(request, answer.status)
-                await connection.drain(head)
-                connection.closing = self._watch.closing
-                fields = (*answer.fields, *request.fields)
-                if answer.long_body is None:
-                    await connection.respond(answer.status, fields, answer.body)
-                else:
-                    with closing(answer.long_body) as body:
+                with nullcontext() if answer.long_body is None else closing(answer.long_body):
+                    await connection.drain(head)
+                    connection.closing = self._watch.closing
+                    fields = (*answer.fields, *request.fields)
+                    if answer.long_body is None:
+                        await connection.respond(answer.status, fields, answer.body)
+                    else:
+                        body = answer.long_body
                         await connection.respond_at_length(answer.status, fields, body.size, body.chunks())
 
     async def _refuse(self, request: Request, refused: Refused) -> None:

@@ -17,6 +17,7 @@ from daemon.fast_path import FastPath
 from daemon.fronts import Fronts
 from daemon.head_cache import Heads
 from daemon.intake import Intake
+from daemon.key_room import KeyRoom
 from daemon.known_appends import KnownAppends
 from daemon.listening import listen
 from daemon.merger import Merger
@@ -80,6 +81,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 background.start_soon(watch.run)
                 background.start_soon(fast_path.run)
                 background.start_soon(space.run)
+                background.start_soon(KeyRoom(sources).run)
                 background.start_soon(compactor.run)
                 background.start_soon(sources.open_all)
                 fronts = Fronts(listening, routes, appends, heads, fast_path)

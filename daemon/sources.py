@@ -17,6 +17,7 @@ from daemon.writer_threads import WriterThreads
 from segments.disk import Disk, remove_tree
 from segments.errors import Corruption, SchemaError, UnknownSource
 from segments.filenames import SOURCE_ID, DataDir, SourceDir, name_problem
+from segments.keys import KeyMemory
 from segments.recovery import create_source, recover, rename_source, unname_source
 from segments.source_files import load_identity
 from segments.source_log import SourceLog
@@ -38,6 +39,7 @@ class Sources:
         self._config = config
         self._nursery = nursery
         self._threads = WriterThreads()
+        self.key_memory = KeyMemory(config.keys_memory_bytes)
         self._names = {name.lower(): name for name in disk.listdir(data.sources) if name_problem(name) is None}
         self._ids: dict[str, str] = {}
         self._moves = 0
@@ -217,7 +219,8 @@ class Sources:
 
     async def _start(self, name: str) -> None:
         source = self._data.source(name)
-        recovered = await trio.to_thread.run_sync(partial(recover, self._disk, source, now=datetime.now(UTC)))
+        read_back = partial(recover, self._disk, source, now=datetime.now(UTC), memory=self.key_memory)
+        recovered = await trio.to_thread.run_sync(read_back)
         for path, bad in recovered.torn:
             _log.warning("stepped over a torn tail", source=name, file=path.name, offset=bad.offset, reason=bad.reason)
         for corruption in recovered.log.damage:
@@ -237,4 +240,5 @@ class Sources:
         except Exception:  # noqa: BLE001 -- the others must not notice; the requests were failed by the actor itself
             _log.exception("an ingest actor failed", source=name)
         finally:
+            actor.log.keys.clear()
             del self._open[name]

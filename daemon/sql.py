@@ -8,18 +8,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import Self
 
 import pyarrow as pa
 import structlog
 import trio
 
 from daemon.disk_space import DiskSpace
+from daemon.sql_answers import AnswerFile, Answers, SqlAnswer, SqlBusy
 from query.sql_request import (
     ANSWER_BYTES_MAX,
     DEFAULT_FORMAT,
@@ -33,17 +32,12 @@ from segments.errors import StorageError
 
 TIMEOUT_S = 60.0
 WAITING_MAX = 32
-CHUNK_BYTES = 256 * 1024
 _END_PATIENCE_S = 5.0
 _log = structlog.get_logger("sql")
 
 
 class QueryTimedOut(StorageError):
     """The query was ended because it took too long."""
-
-
-class SqlBusy(StorageError):
-    """As many queries wait for their turn as may; try again later."""
 
 
 class SqlFailed(StorageError):
@@ -74,57 +68,18 @@ class SqlRequest:
     ops_log: pa.Table | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SqlAnswer:
-    """A whole answer, in a file without a name; to be closed by whoever got it.
-
-    So a client that reads slowly keeps neither the worker nor memory, and a query that fails half-way is an error
-    and never half an answer.
-    """
-
-    content_type: str
-    rows: int
-    size: int
-    damage: tuple[str, ...]
-    file: BinaryIO
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes of the answer, once."""
-        while chunk := await trio.to_thread.run_sync(self.file.read, CHUNK_BYTES):
-            yield chunk
-
-    def close(self) -> None:
-        self.file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-ANSWER_IN_MEMORY_MAX = 16 * 1024 * 1024
-
-
-class _AnswerFile(NamedTuple):
-    path: Path
-    file: BinaryIO
-    bytes_max: int
-
-
 class SqlWorker:
     """The worker process and the queue in front of it. An async context manager: leaving it ends the process."""
 
     def __init__(self, config: SqlConfig, space: DiskSpace) -> None:
         self._config = config
-        self._space = space
+        self._answers = Answers(config.directory, space, config.answer_bytes_max)
         self._turn = trio.Lock()
         self._process: trio.Process | None = None
         self._unread = b""
-        self._number = 0
 
     async def __aenter__(self) -> Self:
-        await trio.to_thread.run_sync(self._clear_answers)
+        await trio.to_thread.run_sync(self._answers.clear)
         return self
 
     async def __aexit__(
@@ -140,6 +95,7 @@ class SqlWorker:
         """
         if self._turn.statistics().tasks_waiting >= WAITING_MAX:
             raise SqlBusy("as many queries are waiting as may; retry after the pause")
+        self._answers.check_room()
         try:
             return await self._run_in_turn(request)
         except OSError as error:
@@ -147,45 +103,18 @@ class SqlWorker:
             raise SqlFailed(f"the query could not be run: {error.strerror or error}") from error
 
     async def _run_in_turn(self, request: SqlRequest) -> SqlAnswer:
-        async with self._turn, self._answer_file() as answer:
+        async with self._turn, self._answers.file() as answer:
             reply = await self._ask(answer, request)
             if isinstance(reply, Failed):
                 _log.error("a query failed in the worker", traceback=reply.traceback)
                 raise SqlFailed("the query failed by an error of the server's own, which is logged")
             if isinstance(reply, StorageError):
                 raise reply
-            # A second descriptor, because this one is closed with the block.
-            body = os.fdopen(os.dup(answer.file.fileno()), "rb")
-            body.seek(0)
-            return SqlAnswer(reply.content_type, reply.rows, reply.bytes, tuple(reply.damage), body)
+            if reply.damage:
+                _log.warning("an answer lacks rows", reason=reply.damage[0], reasons=len(reply.damage))
+            return self._answers.hand_out(answer, reply)
 
-    @asynccontextmanager
-    async def _answer_file(self) -> AsyncIterator[_AnswerFile]:
-        """A new file for the worker to write to; its name is gone afterwards, what has it open keeps it.
-
-        In memory, and smaller, where the disk has no room or takes no new file: it is when a disk is full that people look at what is on it.
-        """
-        self._number += 1
-        path = self._config.directory / f"answer-{self._number}"
-        file = None
-        # A file system that turned read-only by an error of its own need not say so when it is asked.
-        with suppress(OSError):
-            file = None if self._space.is_tight else path.open("x+b")
-        if file is None:
-            descriptor = os.memfd_create("siltstone-answer")
-            with os.fdopen(descriptor, "r+b") as file:
-                limit = min(self._config.answer_bytes_max, ANSWER_IN_MEMORY_MAX)
-                yield _AnswerFile(Path(f"/proc/{os.getpid()}/fd/{descriptor}"), file, limit)
-            return
-        with file:
-            try:
-                yield _AnswerFile(path, file, self._config.answer_bytes_max)
-            finally:
-                # What can't be removed now, on a file system that has turned read-only, the next start removes.
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
-
-    async def _ask(self, answer: _AnswerFile, request: SqlRequest) -> Answered | Failed | StorageError:
+    async def _ask(self, answer: AnswerFile, request: SqlRequest) -> Answered | Failed | StorageError:
         is_answered = False
         try:
             with trio.fail_after(self._config.timeout_s):
@@ -209,7 +138,7 @@ class SqlWorker:
             raise SqlFailed("the query ended the process that ran it, perhaps for want of memory; ask for less at once")
         return decode_reply(line)
 
-    def _encode(self, answer: _AnswerFile, request: SqlRequest) -> bytes:
+    def _encode(self, answer: AnswerFile, request: SqlRequest) -> bytes:
         ops_log = b""
         # It is large, and nearly no query asks for it.
         if request.ops_log is not None and "ops_log" in request.sql.lower():
@@ -286,13 +215,3 @@ class SqlWorker:
             _log.warning("queries can't move rows out of memory", reason=str(error))
             return None
         return str(self._spill_directory)
-
-    def _clear_answers(self) -> None:
-        """Remove what a killed daemon left."""
-        try:
-            self._config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for left in self._config.directory.glob("answer-*"):
-                left.unlink()
-        except OSError as error:
-            # Each query says so that needs the directory.
-            _log.warning("the directory of SQL answers can't be cleared", reason=str(error))

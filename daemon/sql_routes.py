@@ -9,8 +9,10 @@ from daemon.head_cache import Fields
 from daemon.intake import Intake
 from daemon.request_log import RequestLog
 from daemon.sources import Sources
-from daemon.sql import SqlAnswer, SqlRequest, SqlWorker
+from daemon.sql import SqlRequest, SqlWorker
+from daemon.sql_answers import SqlAnswer
 from daemon.tokens import Token
+from segments.errors import StorageError
 
 _TRUE = ("1", "true", "True")
 STATEMENT_BYTES_MAX = 256 * 1024
@@ -47,6 +49,8 @@ class SqlApi:
         statement = f"SELECT c__lsn FROM {name}_quarantine WHERE ({where}\n)"  # noqa: S608 -- runs confined, and yields numbers
         asked = SqlRequest(f"{statement} FORMAT Arrow", frozenset({name}))
         with await self._worker.run(asked) as answer:
+            if answer.damage:
+                raise StorageError(f"not all of the quarantine can be read: {answer.damage[0]}")
             table = await trio.to_thread.run_sync(_read_arrow, answer)
         if table.schema.types != [pa.uint64()]:
             raise Refused(400, "where is a condition over the columns of the quarantine")

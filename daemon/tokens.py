@@ -22,6 +22,8 @@ from segments.filenames import DataDir, name_problem
 _log = structlog.get_logger("tokens")
 
 ADMIN = "ADMIN"
+ADMIN_ID = "b7f6a1c4-2f0e-5d53-9a58-1c8e0d3f7a21"
+"""Of an admin token whose text was set from outside, on any daemon."""
 TOKENS = "TOKENS"
 CREATE = "DATASOURCES:CREATE"
 _ON_SOURCE = ("APPEND", "READ", "DROP")
@@ -221,6 +223,20 @@ def make_token_text(token_id: str) -> str:
     return f"p.{middle.decode()}.{secrets.token_urlsafe(32)}"
 
 
+def _admin_id(text: str) -> str:
+    """The id of the admin token whose text this is, the same whether or not anything else is known of it.
+
+    A request that is sent again is known by the id of its token and its key.
+    """
+    _, _, middle = text.partition(".")
+    try:
+        told = orjson.loads(base64.urlsafe_b64decode(middle.partition(".")[0] + "=="))
+        return str(uuid.UUID(told["id"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # It was set from outside.
+        return ADMIN_ID
+
+
 def open_tokens(disk: Disk, data: DataDir, admin_token: str | None) -> Tokens:
     """Load tokens.json; on a first start make it, with an admin token that is written to admin.token.
 
@@ -233,7 +249,7 @@ def open_tokens(disk: Disk, data: DataDir, admin_token: str | None) -> Tokens:
         if text is None:
             raise
         _log.error("tokens are damaged; only the admin token works until siltstone repair", reason=str(error))
-        return Tokens(disk, data, (Token(str(uuid.uuid4()), "admin", _digest(text), (ADMIN,)),), damage=error)
+        return Tokens(disk, data, (Token(_admin_id(text), "admin", _digest(text), (ADMIN,)),), damage=error)
     is_known = admin_token is None or Tokens(disk, data, tokens).find(admin_token) is not None
     if tokens and is_known:
         # A full disk must not keep the daemon down, so nothing is written that is there already.
@@ -244,7 +260,7 @@ def open_tokens(disk: Disk, data: DataDir, admin_token: str | None) -> Tokens:
         text = make_token_text(token_id)
         _publish_private(disk, data, text)
     else:
-        token_id = next((token.id for token in tokens if token.name == "admin"), str(uuid.uuid4()))
+        token_id = next((token.id for token in tokens if token.name == "admin"), _admin_id(text))
     admin = Token(token_id, "admin", _digest(text), (ADMIN,))
     tokens = (admin, *(token for token in tokens if token.name != "admin"))
     _publish_tokens(disk, data, tokens)

@@ -100,7 +100,7 @@ def fill(connection: duckdb.DuckDBPyConnection, statement: Statement, stored: St
 
 def _take(stored: Stored, name: str, kinds: Iterable[RowKind]) -> Snapshot:
     """A snapshot whose segments of these kinds are intact; it says which are not."""
-    snapshot = open_snapshot(stored.disk, stored.data.source(name))
+    snapshot = open_snapshot(stored.disk, stored.data.source(name), to_show=True)
     for kind in kinds:
         snapshot = stored.checks.without_damaged(stored.disk, snapshot, kind)
     return snapshot

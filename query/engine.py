@@ -6,7 +6,8 @@ there is nothing else to be found in it, by whatever name.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -24,7 +25,9 @@ from segments.disk import Disk
 from segments.errors import Corruption, StorageError, UnknownSource
 from segments.filenames import DataDir
 
+ATTEMPTS_MAX = 5
 _MISSING_TABLE = re.compile(r"Table with name (.+?) does not exist!")
+_FORBIDDEN_FILE = re.compile(r'^Permission Error: Cannot access file "(.+)" - ', re.DOTALL)
 # Arrow has no type for these, so their bytes would come out as DuckDB keeps them.
 _AS_TEXT = {"bit", "bignum", "geometry", "time with time zone", "uhugeint", "variant"}
 
@@ -92,8 +95,25 @@ def open_connection(limits: Limits) -> duckdb.DuckDBPyConnection:
 def run_query(disk: Disk, data: DataDir, sql: str) -> Result:
     """Run one reading statement of a person who may read everything here anyway, files beside the data too.
 
-    Raises QueryFailed, and UnknownSource with the names that there are.
+    Anew, from a new snapshot, when files went away before there was an answer to show. Raises QueryFailed, SegmentGone, and
+    UnknownSource with the names that there are.
     """
+    for _ in range(ATTEMPTS_MAX - 1):
+        try:
+            return _begun(_run_once(disk, data, sql))
+        except SegmentGone:
+            continue
+    return _begun(_run_once(disk, data, sql))
+
+
+def _begun(result: Result) -> Result:
+    """The same with its first rows read, up to a million of them."""
+    batches = iter(result.reader)
+    first = [batch for batch in (next(batches, None),) if batch is not None]
+    return replace(result, reader=pa.RecordBatchReader.from_batches(result.reader.schema, chain(first, batches)))
+
+
+def _run_once(disk: Disk, data: DataDir, sql: str) -> Result:
     connection = open_connection(Limits(spill_directory=None))
     stored = Stored(disk, data)
     try:
@@ -144,7 +164,7 @@ def _run(connection: duckdb.DuckDBPyConnection, statement: Statement, catalog: C
         found = _representable(connection.sql(statement.sql))
         reader = found.to_arrow_reader()
     except (duckdb.Error, MemoryError) as error:
-        raise _failure(error) from error
+        raise _misplaced(error, statement) or _failure(error) from error
     guarded = pa.RecordBatchReader.from_batches(reader.schema, _batches(reader))
     return Result(guarded, catalog.damage, connection, catalog.wal_rows, catalog.wal_bytes)
 
@@ -166,6 +186,14 @@ def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
         # Arrow hands over the engine's errors as one of these, with the engine's text.
         raise _failure(error) from error
+
+
+def _misplaced(error: Exception, statement: Statement) -> StatementRefused | None:
+    """A name that WITH gives, where it means nothing: the engine takes it for a file's then, and may open none."""
+    asked = _FORBIDDEN_FILE.search(str(error))
+    if asked is None or asked[1].lower() not in statement.local_names:
+        return None
+    return StatementRefused(f"the name {quoted_name(asked[1])}, which WITH gives, means nothing outside of its query")
 
 
 def _failure(error: Exception) -> StorageError:

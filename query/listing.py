@@ -51,7 +51,7 @@ def list_files(disk: Disk, source: SourceDir, stream: TextIO) -> None:
 
 def _files_table(disk: Disk, source: SourceDir) -> Table:
     table = _table("file", "rows", "first LSN", "last LSN", "bytes")
-    snapshot = open_snapshot(disk, source)
+    snapshot = open_snapshot(disk, source, to_show=True)
     for ref in (*snapshot.rows.segments, *snapshot.quarantine.segments, *snapshot.others):
         rows = read_facts(disk, ref).rows
         name = str(ref.path.relative_to(source.path))

@@ -109,7 +109,7 @@ def make_table(key: tuple[str, ...], disk: Disk, data: DataDir, names: Iterable[
 def _source_rows(disk: Disk, source: SourceDir) -> list[dict[str, object]]:
     try:
         identity = load_identity(disk, source)
-        snapshot = open_snapshot(disk, source)
+        snapshot = open_snapshot(disk, source, to_show=True)
     except StorageError as error:
         return [{"name": source.name, "damage": str(error)}]
     damage = [str(corruption) for corruption in snapshot.damage]
@@ -143,7 +143,7 @@ def _source_rows(disk: Disk, source: SourceDir) -> list[dict[str, object]]:
 
 def _segment_rows(disk: Disk, source: SourceDir) -> list[dict[str, object]]:
     try:
-        snapshot = open_snapshot(disk, source)
+        snapshot = open_snapshot(disk, source, to_show=True)
     except StorageError:
         return []
     kinds: tuple[RowKind, ...] = ("rows", "quarantine")

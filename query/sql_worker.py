@@ -21,7 +21,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from query.catalog import Stored
-from query.engine import Limits, open_connection, run_confined
+from query.engine import ATTEMPTS_MAX, Limits, open_connection, run_confined
 from query.errors import QueryFailed, SegmentGone
 from query.hints import with_hint
 from query.intact import SegmentChecks
@@ -33,7 +33,6 @@ from segments.errors import StorageError
 from segments.filenames import DataDir
 
 NICENESS = 10
-ATTEMPTS_MAX = 5
 OOM_SCORE = 900
 """When memory runs out, this process goes first, and not the one that owns the write-ahead log."""
 MEMORY_BESIDE_ENGINE = 1 << 30

@@ -73,3 +73,7 @@ class BodyRejected(StorageError):
 
 class KeyReused(StorageError):
     """An idempotency key was used before, with another body."""
+
+
+class KeysFull(StorageError):
+    """No more idempotency keys can be remembered, and none may be forgotten."""

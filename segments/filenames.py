@@ -1,11 +1,13 @@
 """Every name on disk, built and parsed in one place."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal, NewType, Self
+from typing import Literal, NewType, Self, TypeVar
 
+T = TypeVar("T")
 Lsn = NewType("Lsn", int)
 RowKind = Literal["rows", "quarantine"]
 Kind = Literal[RowKind, "keys", "replays"]
@@ -47,8 +49,7 @@ class WalName:
     @classmethod
     def parse(cls, name: str) -> Self | None:
         """The value of a WAL file's name; None for any other name."""
-        match = _WAL_NAME.fullmatch(name)
-        return cls(int(match[1]), Lsn(int(match[2]))) if match else None
+        return _parsed(_WAL_NAME, name, lambda epoch, first: cls(int(epoch), Lsn(int(first))))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,8 +64,7 @@ class SegmentName:
     @classmethod
     def parse(cls, name: str) -> Self | None:
         """The value of a segment's name; None for any other name."""
-        match = _SEGMENT_NAME.fullmatch(name)
-        return cls(Lsn(int(match[1])), Lsn(int(match[2])), int(match[3], 16)) if match else None
+        return _parsed(_SEGMENT_NAME, name, lambda first, last, crc: cls(Lsn(int(first)), Lsn(int(last)), int(crc, 16)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,12 @@ class MergingName:
     @classmethod
     def parse(cls, name: str) -> Self | None:
         """The value of such a directory's name; None for any other name."""
-        match = _MERGING_NAME.fullmatch(name)
-        if match is None:
-            return None
-        return cls(
-            int(match[1]), "rows" if match[2] == "rows" else "quarantine", Lsn(int(match[3])), Lsn(int(match[4]))
+        return _parsed(
+            _MERGING_NAME,
+            name,
+            lambda at, kind, first, last: cls(
+                int(at), "rows" if kind == "rows" else "quarantine", Lsn(int(first)), Lsn(int(last))
+            ),
         )
 
 
@@ -175,8 +176,13 @@ class SourceDir:
 
 def parse_day(name: str) -> date | None:
     """The date of a day directory's name; None for any other name."""
-    match = _DAY_NAME.fullmatch(name)
+    return _parsed(_DAY_NAME, name, date.fromisoformat)
+
+
+def _parsed(pattern: re.Pattern[str], name: str, make: Callable[..., T]) -> T | None:
+    """What `make` makes of a name's parts; None for a name that has other ones, or parts that are no value."""
+    match = pattern.fullmatch(name)
     try:
-        return date.fromisoformat(match[1]) if match else None
+        return make(*match.groups()) if match else None
     except ValueError:
         return None

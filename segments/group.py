@@ -8,7 +8,7 @@ from typing import Self
 import pyarrow as pa
 
 from segments.decode import Counts, Decoded
-from segments.errors import KeyReused, SchemaChanged
+from segments.errors import KeyReused, KeysFull, SchemaChanged
 from segments.filenames import Lsn
 from segments.frame import Sections
 from segments.keys import REUSED, Key, KeyWindow
@@ -45,7 +45,7 @@ class Committed:
         return cls(Counts(0, 0), Lsn(0))
 
 
-Outcome = Committed | KeyReused | SchemaChanged
+Outcome = Committed | KeyReused | KeysFull | SchemaChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def split(group: Sequence[Write], keys: KeyWindow, arrow: pa.Schema) -> tuple[li
             twin, first = in_group[key.scope, key.key]
             other = twin if first.fingerprint == key.fingerprint else KeyReused(REUSED)
         elif key is not None:
-            other = _repeated(keys, key)
+            other = _repeated(keys, key, len(in_group))
         if other is None and isinstance(write.body, Decoded) and write.body.good.schema != arrow:
             other = SchemaChanged("the schema has changed since the rows were decoded")
         if other is None:
@@ -86,13 +86,15 @@ def split(group: Sequence[Write], keys: KeyWindow, arrow: pa.Schema) -> tuple[li
     return fresh, others
 
 
-def _repeated(keys: KeyWindow, key: Key) -> Committed | KeyReused | None:
+def _repeated(keys: KeyWindow, key: Key, more: int) -> Committed | KeyReused | KeysFull | None:
+    """What is answered to the key without its rows being looked at. `more` keys of the group are new as well."""
     try:
         known = keys.find(key)
-    except KeyReused as error:
+        if known is None:
+            keys.check_room(more + 1)
+            return None
+    except (KeyReused, KeysFull) as error:
         return error
-    if known is None:
-        return None
     return Committed(Counts(known.successful, known.quarantined), Lsn(known.last_lsn), is_repeat=True)
 
 

@@ -6,13 +6,14 @@ have happened is read again by the standard library, after orjson has judged its
 
 import json
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from segments.elements import BLANKS, array_elements
+from segments.elements import BLANKS, Elements, array_elements
 from segments.errors import BodyRejected
 
 LINE_BYTES_MAX = 1 << 20
@@ -181,15 +182,25 @@ def parse_lines(lines: Iterable[bytes]) -> Events:
 
 def parse_document(body: bytes) -> Events:
     """The events of a body that is one JSON document: an object, or an array of objects. Raises BodyRejected."""
+    joined = Events()
+    for part in document_slices(body):
+        joined.extend(part)
+    return joined
+
+
+def document_slices(body: bytes) -> Iterator[Events]:
+    """The same, a part at a time, as `parse_slices` does."""
     body = body.removeprefix(BOM).strip()
     elements = array_elements(body)
-    events = Events()
-    for start, end in [(0, len(body))] if elements is None else elements:
-        _add(events, body[start:end].strip(BLANKS))
-    if body and not any(value is not None for value in events.objects):
-        reason = events.errors.get(0, "an array without elements")
+    found = False
+    first_error = ""
+    for events in _element_slices(body, Elements(0, array("Q", [len(body)])) if elements is None else elements):
+        found = found or len(events.errors) < len(events)
+        first_error = first_error or events.errors.get(0, "")
+        yield events
+    if body and not found:
+        reason = first_error or "an array without elements"
         raise BodyRejected(f"the body is not one JSON object or an array of them: {reason}")
-    return events
 
 
 def line_slices(body: bytes, size: int) -> Iterator[bytes]:
@@ -208,7 +219,7 @@ def parse_slice(part: bytes) -> Events:
     return parse_lines(_lines(part))
 
 
-def _element_slices(body: bytes, elements: list[tuple[int, int]]) -> Iterator[Events]:
+def _element_slices(body: bytes, elements: Elements) -> Iterator[Events]:
     events = Events()
     size = 0
     for start, end in elements:

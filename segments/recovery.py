@@ -1,5 +1,6 @@
 """From a directory as a crash left it to a writer that is safe to use, and the birth of new sources."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -10,8 +11,8 @@ from segments.disk import Disk, publish, remove_tree
 from segments.errors import Corruption, SchemaError, Unreadable
 from segments.filenames import DataDir, Lsn, SourceDir
 from segments.frame import BadBytes
-from segments.keys import KeyWindow, oldest_keys_day
-from segments.manifest import KINDS, Applied, remove_leftovers, settle_manifest, write_applied
+from segments.keys import Key, KeyMemory, KeyWindow, oldest_keys_day
+from segments.manifest import KINDS, Applied, Manifest, remove_leftovers, settle_manifest, write_applied
 from segments.merge import settle_merging
 from segments.segment_file import read_keys
 from segments.source_files import load_identity, load_schema, write_altered, write_identity
@@ -93,13 +94,23 @@ def rename_source(disk: Disk, data: DataDir, source: SourceDir, name: str) -> No
     disk.sync_dir(data.sources)
 
 
-def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
+def recover(disk: Disk, source: SourceDir, *, now: datetime, memory: KeyMemory | None = None) -> Recovered:
     """Read back what is known to be on the device and make a writer that continues after it.
 
     Writes nothing but the removal of leftovers; the writer starts a file of its own with its first commit. Damage does
     not raise: the writer refuses to write, and readers get every row that checks. Raises Corruption when even the
-    schema or the identity is lost, and OSError or Unreadable when the disk refuses, which says nothing about the source.
+    schema or the identity is lost, OSError or Unreadable when the disk refuses, which says nothing about the source, and
+    KeysFull when `memory` has no room for the source's keys.
     """
+    keys = KeyWindow(memory)
+    try:
+        return _recover(disk, source, now, keys)
+    except BaseException:
+        keys.clear()
+        raise
+
+
+def _recover(disk: Disk, source: SourceDir, now: datetime, keys: KeyWindow) -> Recovered:
     schema = load_schema(disk, source)
     identity = load_identity(disk, source)
     for directory in (source.path.parent, source.wal):
@@ -114,17 +125,8 @@ def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
             if name.endswith(".tmp"):
                 disk.unlink(directory / name)
     log = assemble(open_files(disk, source), manifest.published)
-    keys = KeyWindow()
-    damage = [*manifest.damage, *log.damage]
-    for ref in manifest.keys:
-        if ref.day >= oldest_keys_day(now):
-            try:
-                keys.add(read_keys(disk, ref))
-                keys.trim()
-            except Corruption as error:
-                damage.append(error)
-    keys.add(frame_notes(frame for file in log.files for frame in file.frames).keys)
-    keys.trim()
+    damage = [*manifest.damage, *log.damage, *_read_keys(disk, manifest, keys, now)]
+    _remember(keys, frame_notes(frame for file in log.files for frame in file.frames).keys, now)
     for one in damage:
         if isinstance(one, Unreadable):
             raise one
@@ -135,3 +137,25 @@ def recover(disk: Disk, source: SourceDir, *, now: datetime) -> Recovered:
     day = max(days, default=date.min)
     start = Start(log.last_lsn, day, log.epoch + 1, manifest.published, keys, tuple(damage))
     return Recovered(SourceLog(disk, source, identity, schema, start), log.torn)
+
+
+def _read_keys(disk: Disk, manifest: Manifest, keys: KeyWindow, now: datetime) -> list[Corruption]:
+    """Remember what is in segments; the damage among them. Raises KeysFull."""
+    damage = []
+    for ref in manifest.keys:
+        if ref.day >= oldest_keys_day(now):
+            try:
+                read = read_keys(disk, ref)
+            except Corruption as error:
+                damage.append(error)
+            else:
+                _remember(keys, read, now)
+    return damage
+
+
+def _remember(keys: KeyWindow, read: Iterable[Key], now: datetime) -> None:
+    """Raises KeysFull."""
+    keys.add(read)
+    keys.expire(int(now.timestamp()))
+    keys.trim()
+    keys.check_room()

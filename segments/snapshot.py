@@ -2,7 +2,8 @@
 
 Order is everything here: the WAL is opened first and the segments are listed second, so a row that moves from one to the
 other in between is seen in the segments and skipped in the WAL. Every WAL file is synced through our own descriptor and
-read to the size it had before, so nothing is shown that a power cut could still take back.
+read to the size it had before, so nothing is shown that a power cut could still take back. On a disk that syncs no more,
+what is known to be durable is shown, and `damage` says that there may be more.
 """
 
 from collections.abc import Callable
@@ -69,14 +70,14 @@ class Snapshot:
         return self.rows if kind == "rows" else self.quarantine
 
 
-def read_consistently(disk: Disk, source: SourceDir) -> tuple[Log, Manifest]:
-    """The log above the segments, and the segments, as they were together at one moment. Raises Corruption."""
+def read_consistently(disk: Disk, source: SourceDir, *, to_show: bool) -> tuple[Log, Manifest]:
+    """`to_show`: on a disk that does not sync, too, with what is safe. The log above the segments, and the segments, as they were together at one moment. Raises Corruption."""
     damaged = 0
     for _ in range(ATTEMPTS_MAX):
         try:
             # Rows that a floor takes away and those that came in their place must both be seen from one side of it.
             floor = _floor(disk, source)
-            files = open_files(disk, source)
+            files = open_files(disk, source, to_show=to_show)
             manifest = read_manifest(disk, source)
             if floor is not None and floor != manifest.applied.floor_lsn:
                 continue
@@ -118,15 +119,19 @@ def while_files_last(disk: Disk, read: Callable[[], T]) -> T:
     return read()
 
 
-def open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
-    """Take a snapshot. Raises UnknownSource, or Corruption when the schema itself can't be read."""
-    return while_files_last(disk, lambda: _open_snapshot(disk, source))
+def open_snapshot(disk: Disk, source: SourceDir, *, to_show: bool = False) -> Snapshot:
+    """Take a snapshot. Raises UnknownSource, or Corruption when the schema itself can't be read.
+
+    Only one `to_show` can be had where the disk does not sync: of rows that may not be durable it says in `damage` that
+    they are missing, which is enough for whoever looks at rows, and for nobody who does something about all of them.
+    """
+    return while_files_last(disk, lambda: _open_snapshot(disk, source, to_show=to_show))
 
 
-def _open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
+def _open_snapshot(disk: Disk, source: SourceDir, *, to_show: bool) -> Snapshot:
     # The schema is read before its rows and the LSN of its change after it: what is newer is made to fit, or found old.
     schema = load_schema(disk, source)
-    log, manifest = read_consistently(disk, source)
+    log, manifest = read_consistently(disk, source, to_show=to_show)
     altered_lsn = load_altered_lsn(disk, source)
     files = [file for file in log.files if file.frames]
     rows = [conform_rows(batch, schema) for file in files for batch in row_batches(file)]
@@ -154,5 +159,5 @@ def _open_snapshot(disk: Disk, source: SourceDir) -> Snapshot:
         (*manifest.keys, *manifest.replays),
         log.files,
         log.last_lsn,
-        (*manifest.damage, *log.damage),
+        (*manifest.damage, *log.damage, *log.unsure),
     )

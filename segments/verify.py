@@ -46,10 +46,10 @@ def _verify(disk: Disk, source: SourceDir) -> Verdict:
         except StorageError as error:
             problems.append(str(error))
     try:
-        log, manifest = read_consistently(disk, source)
+        log, manifest = read_consistently(disk, source, to_show=True)
     except StorageError as error:
         return Verdict(0, 0, 0, (*problems, str(error)), ())
-    problems += [str(damage) for damage in (*manifest.damage, *log.damage)]
+    problems += [str(damage) for damage in (*manifest.damage, *log.damage, *log.unsure)]
     rows = 0
     lost: list[str] = []
     for ref in (*manifest.rows, *manifest.quarantine, *manifest.keys):

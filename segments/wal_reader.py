@@ -4,16 +4,22 @@ The rules: a later epoch voids the LSNs of earlier ones from its first LSN on; o
 rows of the one before end. Each frame says how far the
 log was durable when it was written. A bad frame that something vouches for is corruption; any other is a torn tail, and
 what follows it in its file was never acknowledged either.
+
+A reader syncs what it is about to show. Where the disk refuses that, a frame may be shown if the log vouches for it: its
+writer says that a row is durable only when it has synced it, so that no power cut can take such a row back.
 """
 
+import errno
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segments.disk import Disk
-from segments.errors import Corruption
+from segments.errors import Corruption, Unreadable
 from segments.filenames import Lsn, SourceDir, WalName
 from segments.frame import SECTOR, BadBytes, FileHeader, Frame, decode_frame, decode_header, previous_crc
 
+UNSYNCABLE = {errno.EROFS, errno.EIO, errno.ENOSPC, errno.EDQUOT}
+"""What a disk says that will not sync, and may still be read."""
 LAST = Lsn((1 << 64) - 1)
 
 
@@ -29,18 +35,22 @@ class WalFile:
     bad: BadBytes | None
     bad_lsn: Lsn
     later: tuple[Frame, ...] = ()
+    refusal: str = ""
+    """Why the file could not be synced, if it could not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
     """All of a source's WAL above `published`, in LSN order, and what is wrong with it.
 
-    `files` hold their live frames only. `torn` are tails that nobody was told about.
+    `files` hold their live frames only. `torn` are tails that nobody was told about, `unsure` are rows left out because they
+    may not be durable.
     """
 
     files: tuple[WalFile, ...]
     damage: tuple[Corruption, ...]
     torn: tuple[tuple[Path, BadBytes], ...]
+    unsure: tuple[Unreadable, ...]
     last_lsn: Lsn
     epoch: int
 
@@ -84,16 +94,23 @@ def _frames_after(view: memoryview, offset: int, lsn: Lsn, nonce: bytes) -> tupl
     return tuple(frames)
 
 
-def open_files(disk: Disk, source: SourceDir, *, through: Lsn = LAST) -> list[WalFile]:
-    """Map and parse the WAL files that begin at or before `through`, oldest first.
+def open_files(disk: Disk, source: SourceDir, *, through: Lsn = LAST, to_show: bool = False) -> list[WalFile]:
+    """Map, sync and parse the WAL files that begin at or before `through`, oldest first.
 
+    A file that can't be synced is read all the same if it is `to_show`, for `assemble` to take out of it what is unsure.
     Raises FileNotFoundError when one was removed meanwhile.
     """
     names = [name for name in map(WalName.parse, disk.listdir(source.wal)) if name and name.first_lsn <= through]
     files = []
     for name in sorted(names):
         path = source.wal / str(name)
-        files.append(read_file(path, name, disk.map_synced(path)))
+        try:
+            file = read_file(path, name, disk.map_synced(path))
+        except OSError as error:
+            if not to_show or error.errno not in UNSYNCABLE:
+                raise
+            file = replace(read_file(path, name, disk.map(path)), refusal=error.strerror or str(error))
+        files.append(file)
     return files
 
 
@@ -106,6 +123,7 @@ def assemble(files: list[WalFile], published: Lsn, *, through: Lsn = LAST) -> Lo
     vouched = _vouched(files, void_from, published)
     damage: list[Corruption] = []
     torn: list[tuple[Path, BadBytes]] = []
+    unsure: list[Unreadable] = []
     live: list[WalFile] = []
     last = published
     for file in files:
@@ -122,6 +140,9 @@ def assemble(files: list[WalFile], published: Lsn, *, through: Lsn = LAST) -> Lo
             # The next file begins where its rows end: all of them are there. What is bad is a mark, which nobody syncs.
             torn.append((file.path, file.bad))
         end = min(void, Lsn(through + 1))
+        if file.refusal and any(vouched < f.last_lsn and f.first_lsn < end for f in frames):
+            unsure.append(_unsure(file, vouched))
+            end = min(end, Lsn(vouched + 1))
         frames = [f for f in frames if f.count and f.last_lsn > published and f.first_lsn < end]
         live.append(replace(file, frames=tuple(frames)))
         for frame in frames:
@@ -131,7 +152,7 @@ def assemble(files: list[WalFile], published: Lsn, *, through: Lsn = LAST) -> Lo
     if vouched > last and not damage:
         damage.append(Corruption(f"LSNs {last + 1} to {vouched} were durable and are missing", path=files[-1].path))
     epoch = max((file.name.epoch for file in files), default=0)
-    return Log(tuple(live), tuple(damage), tuple(torn), Lsn(max(last, vouched)), epoch)
+    return Log(tuple(live), tuple(damage), tuple(torn), tuple(unsure), Lsn(max(last, vouched)), epoch)
 
 
 def _void_from(file: WalFile, files: list[WalFile]) -> Lsn:
@@ -147,6 +168,13 @@ def _vouched(files: list[WalFile], void_from: dict[WalName, Lsn], published: Lsn
         frames = (*file.frames, *file.later)
         said += [frame.durable_lsn for frame in frames if frame.first_lsn < void_from[file.name]]
     return max(said)
+
+
+def _unsure(file: WalFile, vouched: Lsn) -> Unreadable:
+    return Unreadable(
+        f"the log can't be synced ({file.refusal}); rows after LSN {vouched} are not shown, as a power cut could take them",
+        path=file.path,
+    )
 
 
 def _lost(file: WalFile, bad: BadBytes, void_from: Lsn, vouched: Lsn) -> Corruption:

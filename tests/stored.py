@@ -51,6 +51,7 @@ class Stored:
 
     def create(self, text: str = "") -> "Stored":
         """With this datafile, or that of SCHEMA."""
+        self.path.mkdir(exist_ok=True)
         write_format(Disk(), DataDir(self.path))
         DataDir(self.path).sources.mkdir()
         create_source(
@@ -67,11 +68,16 @@ class Stored:
         """What a daemon has after a start."""
         return recover(self.disk, self.source, now=now).log
 
-    def compact(self, log: SourceLog) -> Compacted:
+    def compact(self, log: SourceLog, *, now: datetime = NOW) -> Compacted:
         log.seal()
-        done = compact(self.disk, self.source, through=log.sealed_lsn, now=NOW)
+        done = compact(self.disk, self.source, through=log.sealed_lsn, now=now)
         log.published = done.published
         return done
+
+    def publish(self, log: SourceLog, *ids: int, now: datetime = NOW) -> None:
+        """One more small segment."""
+        commit(log, body(*ids), now=now)
+        self.compact(log, now=now)
 
     def snapshot(self) -> Snapshot:
         return open_snapshot(Disk(), self.source)
@@ -100,3 +106,10 @@ def commit(log: SourceLog, *bodies: bytes, durably: bool = True, now: datetime =
     done = log.commit([Write(parse_body(sent)) for sent in bodies], now, durably=durably)
     assert all(isinstance(one, Committed) for one in done)
     return [one for one in done if isinstance(one, Committed)]
+
+
+def flip(path: Path, at: int) -> None:
+    """Have one bit of the byte at this place of a file be another."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)

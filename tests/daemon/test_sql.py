@@ -11,9 +11,10 @@ import pyarrow as pa
 import pytest
 import trio
 
-from daemon import sql
+from daemon import sql, sql_answers
 from daemon.disk_space import DiskSpace
-from daemon.sql import QueryTimedOut, SqlBusy, SqlConfig, SqlFailed, SqlRequest, SqlWorker
+from daemon.sql import QueryTimedOut, SqlConfig, SqlFailed, SqlRequest, SqlWorker
+from daemon.sql_answers import SqlBusy
 from query.errors import QueryFailed, ResourceNotFound, ResultTooLarge, StatementRefused
 from query.service_tables import OPS_LOG
 from query.sql_request import Answered, Failed, decode_reply, encode_reply
@@ -26,7 +27,6 @@ ENDLESS = "SELECT count(*) FROM range(100000000000) a(x), range(1000000) b(y) WH
 @pytest.fixture
 def stored(tmp_path):
     stored = Stored(tmp_path / "data")
-    stored.path.mkdir()
     stored.create()
     commit(stored.open(), body(1, 2, -3))
     return stored
@@ -274,6 +274,23 @@ class TestTurns:
             with pytest.raises(SqlBusy):
                 await ask(worker, "SELECT 1")
             nursery.cancel_scope.cancel()
+
+    async def test_answers_that_nobody_reads_are_bounded_in_number_and_in_bytes(self, start, monkeypatch):
+        monkeypatch.setattr(sql_answers, "ANSWERS_MAX", 3)
+        monkeypatch.setattr(sql_answers, "ANSWERS_BYTES_MAX", 1000)
+        async with start() as worker:
+            held = [await worker.run(SqlRequest(f"SELECT {number}", None)) for number in range(3)]
+            with pytest.raises(SqlBusy, match="their clients"):
+                await ask(worker, "SELECT 3")
+            for answer in held:
+                answer.close()
+
+            long = await worker.run(SqlRequest("SELECT x FROM range(300) r(x)", None))
+            with pytest.raises(SqlBusy, match="their clients"):
+                await ask(worker, "SELECT 4")
+            long.close()
+            long.close()
+            assert await ask(worker, "SELECT 5") == b"5\n"
 
     async def test_a_client_that_leaves_while_it_waits_ends_no_query(self, start):
         async with start() as worker:

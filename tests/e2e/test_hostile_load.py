@@ -64,12 +64,23 @@ def peak_memory(daemon: Daemon) -> int:
 
 
 @pytest.fixture
-def beside(start):
-    """A daemon with a small budget, and what must be true of its neighbour and its memory in the end."""
+def alone(start):
+    """A daemon with a small budget."""
     daemon = start("--memory", str(BUDGET))
     assert daemon.post(b'{"id": 1}', "name=good&wait=true").status == 200
+    return daemon
+
+
+@pytest.fixture
+def neighbour(alone):
+    return Neighbour(alone)
+
+
+@pytest.fixture
+def beside(alone, neighbour):
+    """The daemon, and what must be true of its neighbour and its memory in the end."""
+    daemon = alone
     before = peak_memory(daemon)
-    neighbour = Neighbour(daemon)
     neighbour.start()
     yield daemon
     statuses = neighbour.end()
@@ -138,6 +149,24 @@ def test_bodies_that_are_much_as_objects_take_their_turns(beside, what):
     for thread in threads:
         thread.join()
     assert set(statuses) <= {200, 202, 503}
+
+
+TINY = {
+    "an analysis": "/v0/analyze",
+    "the first rows of a source": "/v0/events?name=new",
+    "the first document of a source": "/v0/events?name=new&format=json",
+}
+
+
+@pytest.mark.parametrize("what", TINY)
+def test_three_million_objects_in_10_mb_are_refused_and_others_are_answered_meanwhile(beside, neighbour, what):
+    before = len(neighbour.statuses)
+
+    answer = beside.call("POST", TINY[what], b"[" + b"{}," * (3 * MIB) + b"{}]")
+
+    assert answer.status == 413
+    assert "1000000 are the limit" in answer.json()["error"]
+    assert len(neighbour.statuses) - before >= 10
 
 
 EVENTS = {

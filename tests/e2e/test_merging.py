@@ -1,5 +1,7 @@
 """A daemon finds days that are over full of small files, and makes large ones of them while it is written to and read."""
 
+import os
+import signal
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -8,9 +10,8 @@ import duckdb
 import orjson
 import pytest
 
-from segments.compaction import compact
 from tests.daemons import query, segments, siltstone
-from tests.stored import NOW, Stored, body, commit
+from tests.stored import NOW, Stored
 
 DAYS, FILES, ROWS = 3, 8, 20
 
@@ -19,13 +20,10 @@ DAYS, FILES, ROWS = 3, 8, 20
 def past(tmp_path) -> Path:
     """A data directory whose source `events` has rows of days that are long over."""
     stored = Stored(tmp_path / "data")
-    stored.path.mkdir()
     log = stored.create().open()
     for number in range(DAYS * FILES):
         now = NOW - timedelta(days=400 - number // FILES)
-        commit(log, body(*range(number * ROWS, (number + 1) * ROWS), -1), now=now)
-        log.seal()
-        log.published = compact(stored.disk, stored.source, through=log.sealed_lsn, now=now).published
+        stored.publish(log, *range(number * ROWS, (number + 1) * ROWS), -1, now=now)
     assert len(segments(stored.path, "events")) == DAYS * FILES
     return stored.path
 
@@ -82,3 +80,24 @@ def test_the_days_are_merged_while_globs_and_sql_read_them_and_rows_come_in(past
     assert done.returncode == 0, done.stdout.decode()
     assert siltstone(past, "files", "events").stdout.count(b"quarantine/") == DAYS
     assert query(past, "SELECT count(*) AS n FROM events_quarantine") == [{"n": DAYS * FILES}]
+
+
+def test_while_a_day_is_merged_rows_of_other_sources_find_their_way_into_segments(past, start, eventually):
+    """Nothing is to be compacted when the daemon starts, so its first child is one that merges; it is held up."""
+    daemon = start("--compact-interval", "0.1")
+    stopped: list[int] = []
+
+    def has_stopped_a_merge() -> bool:
+        for pid in daemon.children:
+            os.kill(pid, signal.SIGSTOP)
+            stopped.append(pid)
+        return bool(stopped)
+
+    eventually(has_stopped_a_merge)
+    assert daemon.post(b'{"id":1}', "name=other&wait=true").status == 200
+    eventually(lambda: len(segments(past, "other")) == 1)
+    assert stopped[0] in daemon.children
+    assert not is_merged(past)
+
+    os.kill(stopped[0], signal.SIGCONT)
+    eventually(lambda: is_merged(past))

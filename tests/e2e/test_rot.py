@@ -1,6 +1,8 @@
 """A daemon on files that have rotted."""
 
-from tests.daemons import siltstone
+import pytest
+
+from tests.daemons import TOKEN, siltstone
 
 ROW = b'{"id": 1}'
 
@@ -29,6 +31,30 @@ def test_damaged_tokens_stop_neither_the_daemon_nor_the_admin_and_tell_others_to
     assert daemon.post(ROW).status == 200
     assert daemon.post(ROW, token=told).status == 403
     assert next(daemon.data.glob("tokens.json.damaged-*")).read_bytes() != content
+
+
+@pytest.mark.parametrize("is_set", [True, False], ids=["token set from outside", "token made at the first start"])
+def test_requests_of_the_admin_are_known_again_with_tokens_damaged_and_repaired(start, is_set):
+    daemon = start(env={} if is_set else {"SILTSTONED_ADMIN_TOKEN": ""})
+    token = TOKEN if is_set else (daemon.data / "admin.token").read_text().strip()
+
+    def is_replay() -> bool:
+        answer = daemon.post(ROW, token=token, Idempotency_Key="once")
+        assert answer.status == 200
+        return "idempotency-replayed" in answer.headers
+
+    assert not is_replay()
+    daemon.stop()
+    path = daemon.data / "tokens.json"
+    path.write_bytes(path.read_bytes().replace(b"ADMIN", b"NIMDA"))
+    for _ in range(2):
+        daemon.start()
+        assert is_replay()
+        daemon.stop()
+    if is_set:
+        assert siltstone(daemon.data, "repair").stdout.startswith(b"LOST: all tokens")
+        daemon.start()
+        assert is_replay()
 
 
 def test_a_damaged_source_is_refused_alone_and_repaired(start):

@@ -247,6 +247,51 @@ static void keep_directory(int fd, const struct stat *directory) {
     free(text);
 }
 
+/* Two directories between which names were swapped: a journal has that in one transaction, so that who makes the one of
+ * them durable makes the other so too. Each has the paths of its partners in `s<inode>`, a line each. */
+static void note_partner(const char *of, const char *partner) {
+    char path[PATH_MAX];
+    struct stat st;
+    size_t size;
+    if (stat(of, &st)) give_up(of);
+    image_path(path, 's', st.st_ino);
+    char *known = load(path, &size), *lines = NULL;
+    int n = asprintf(&lines, "%.*s%s\n", (int)size, known ? known : "", partner);
+    if (n < 0) give_up(path);
+    save(path, 0600, lines, (size_t)n);
+    free(lines);
+    free(known);
+}
+
+static void note_swap(const char *one, const char *other) {
+    char parent[PATH_MAX], other_parent[PATH_MAX];
+    snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(one, '/') - one), one);
+    snprintf(other_parent, sizeof other_parent, "%.*s", (int)(strrchr(other, '/') - other), other);
+    note_partner(parent, other_parent);
+    note_partner(other_parent, parent);
+}
+
+static void keep_with_partners(int fd, const struct stat *directory) {
+    char path[PATH_MAX], *rest = NULL;
+    size_t size;
+    keep_directory(fd, directory);
+    image_path(path, 's', directory->st_ino);
+    char *partners = load(path, &size);
+    if (!partners) return;
+    partners[size] = 0;
+    for (char *one = strtok_r(partners, "\n", &rest); one; one = strtok_r(NULL, "\n", &rest)) {
+        struct stat st;
+        int partner = REAL(open)(one, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        /* It may have been removed since. */
+        if (partner < 0) continue;
+        if (fstat(partner, &st)) give_up(one);
+        keep_directory(partner, &st);
+        close(partner);
+    }
+    free(partners);
+    REAL(unlink)(path);
+}
+
 /* Called for a sync that fails: the file's bytes as they are now will never be written by a later one. */
 static void lose(int fd, const struct stat *st) {
     char path[PATH_MAX], link[64];
@@ -340,7 +385,7 @@ static int sync_by(int fd, int (*sync)(int)) {
         } else if (fault == FAIL && S_ISREG(st.st_mode)) {
             note_failure(fd, st.st_ino);
         }
-        if (fault != FAIL) (S_ISDIR(st.st_mode) ? keep_directory : keep_file)(fd, &st);
+        if (fault != FAIL) (S_ISDIR(st.st_mode) ? keep_with_partners : keep_file)(fd, &st);
         else if (!S_ISDIR(st.st_mode)) lose(fd, &st);
         close(lock);
         stay_dead();
@@ -393,6 +438,23 @@ int rename(const char *from, const char *to) {
     if (fault == LIE) return 0;
     if (control->is_volatile) pin(to);
     return (int)after(fault, by, REAL(rename)(from, to));
+}
+
+/* Of absolute paths, as all of ours are. */
+int renameat2(int from_at, const char *from, int to_at, const char *to, unsigned flags) {
+    if (!is_under(to)) return REAL(renameat2)(from_at, from, to_at, to, flags);
+    const struct rule *by = NULL;
+    enum fault fault = meet(RENAME, to, &by);
+    if (fault == FAIL) return -1;
+    if (fault == LIE) return 0;
+    if (!control->is_volatile) return (int)after(fault, by, REAL(renameat2)(from_at, from, to_at, to, flags));
+    if (!(flags & RENAME_EXCHANGE)) pin(to);
+    /* No sync of either directory may come between the swap and its note. */
+    int lock = lock_image(), result = REAL(renameat2)(from_at, from, to_at, to, flags), error = errno;
+    if (!result && flags & RENAME_EXCHANGE) note_swap(from, to);
+    close(lock);
+    errno = error;
+    return (int)after(fault, by, result);
 }
 
 static int remove_by(const char *path, int (*call)(const char *)) {

@@ -155,7 +155,7 @@ class SourceMachine(RuleBasedStateMachine):
         """What must be remembered of the key. Beyond KEYS_MAX, or once the clock has been a day ahead of it, it may be forgotten."""
         name = (key.scope, key.key)
         may_be_gone = window.get(name) in model.once_old or name in list(window)[:-KEYS_MAX]
-        if may_be_gone and name not in model.log.keys._keys:
+        if may_be_gone and name not in model.log.keys:
             return None
         return window.get(name)
 

@@ -155,7 +155,7 @@ class ModelledSources:
             view = look(PEEK, self.source(name))
             worlds = model.worlds()
             assert any(world.view == view for world in worlds if world.shape == model.shape), (name, view)
-            assert len(model.log.keys._keys) <= KEYS_MAX or not model.log.is_synced
+            assert len(model.log.keys) <= KEYS_MAX or not model.log.is_synced
 
     def change_name(self, name: str, new: str | None, work: Callable[[], None], fault: Fault | None) -> None:
         """After a failure the daemon knows no more than the directory, so that it starts again."""

@@ -263,7 +263,7 @@ class Rows:
 
 def read_rows(disk: MemoryDisk) -> Rows:
     """Everything a snapshot of the source holds. Raises StorageError."""
-    snapshot = open_snapshot(disk, SOURCE)
+    snapshot = open_snapshot(disk, SOURCE, to_show=True)
     for ref in (*snapshot.rows.segments, *snapshot.quarantine.segments, *snapshot.others):
         check_segment(disk, ref)
     good = [row for ref in snapshot.rows.segments for row in open_segment(disk, ref).read().to_pylist()]

@@ -61,6 +61,42 @@ def test_a_power_cut_leaves_what_was_synced_and_nothing_else(run, program, left)
     assert run(WRITE + SYNC_DIR + program) == left
 
 
+SWAP = """
+from pathlib import Path
+from segments.disk import Disk
+disk = Disk()
+for d in ('one', 'other'):
+    os.mkdir(f'{D}/{d}'); os.mkdir(f'{D}/{d}/x'); os.fsync(write(f'{d}/x/{d}', b'1'))
+    disk.sync_dir(Path(D, d, 'x')); disk.sync_dir(Path(D, d))
+sync_dir()
+disk.exchange(Path(D, 'one', 'x'), Path(D, 'other', 'x'))
+"""
+SWAPPED, NOT_SWAPPED = {"one/x/other": "1", "other/x/one": "1"}, {"one/x/one": "1", "other/x/other": "1"}
+
+
+@pytest.mark.parametrize(
+    ("program", "left"),
+    [
+        ("", NOT_SWAPPED),
+        ("sync_dir()", NOT_SWAPPED),
+        ("disk.sync_dir(Path(D, 'one'))", SWAPPED),
+        ("disk.sync_dir(Path(D, 'other'))", SWAPPED),
+    ],
+)
+def test_a_power_cut_leaves_a_swap_of_two_directories_whole_or_not_at_all(run, program, left):
+    assert run(WRITE + SYNC_DIR + SWAP + program) == left
+
+
+def test_a_swap_can_fail_as_a_rename_can(run):
+    program = "\nassert sorted(os.listdir(f'{D}/one/x')) == ['one']"
+    caught = SWAP.replace("disk.exchange(", "try: disk.exchange(") + "except OSError as error: assert error.errno == 5"
+
+    def arm(shim: Shim) -> None:
+        shim.arm(Kind.RENAME, Fault.FAIL, roles=Role.OTHER)
+
+    assert run(WRITE + SYNC_DIR + caught + program, before=arm) == NOT_SWAPPED
+
+
 def test_what_a_failed_sync_was_to_save_is_lost_though_the_next_one_succeeds(run):
     program = """
 f = write('a', b'lost')

@@ -1,6 +1,7 @@
 """SQL over stored rows: what a statement sees, what it may not, and the tables about the service."""
 
 from datetime import datetime
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -10,13 +11,17 @@ from click.testing import CliRunner
 from query import cli
 from query.catalog import Stored as Readable
 from query.engine import Limits, open_connection, run_confined, run_query
-from query.errors import QueryFailed, ResourceNotFound, StatementRefused
+from query.errors import QueryFailed, ResourceNotFound, SegmentGone, StatementRefused
 from query.service_tables import OPS_LOG
 from query.statement import parse_statement
 from segments.datafile_print import print_schema
+from segments.disk import Disk
 from segments.errors import UnknownSource
 from segments.filenames import DataDir
+from segments.group import Write
+from segments.lines import parse_body
 from segments.recovery import create_source
+from segments.truncation import replace_rows
 from tests.stored import NOW, SCHEMA, Stored, body, commit
 
 
@@ -24,7 +29,6 @@ from tests.stored import NOW, SCHEMA, Stored, body, commit
 def stored(tmp_path):
     """`events`: two rows and a quarantined one in segments, two and one in the log; `secret`: empty."""
     stored = Stored(tmp_path / "data")
-    stored.path.mkdir()
     stored.create()
     log = stored.open()
     commit(log, body(1, 2, -3))
@@ -32,6 +36,37 @@ def stored(tmp_path):
     commit(log, body(4, 5, -6))
     create_source(stored.disk, DataDir(stored.path), "secret", print_schema(SCHEMA), source_id=b"s" * 16, now=NOW)
     return stored
+
+
+class Overtaken(Disk):
+    """A disk on which the rows are replaced as soon as a segment has been checked, which is before the engine reads it."""
+
+    def __init__(self, stored: Stored, times: int) -> None:
+        self._stored = stored
+        self.left = times
+
+    def read(self, path: Path) -> bytes:
+        content = super().read(path)
+        if self.left and path.suffix == ".parquet":
+            self.left -= 1
+            log = self._stored.open()
+            replace_rows(self._stored.disk, log, [Write(parse_body(body(7, 8)))], NOW)
+            self._stored.compact(log)
+        return content
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_files_that_go_away_under_a_query_make_it_look_again(stored, times):
+    disk = Overtaken(stored, times)
+    result = run_query(disk, DataDir(stored.path), "SELECT id FROM events ORDER BY id")
+
+    assert disk.left == 0
+    assert [row["id"] for row in result.reader.read_all().to_pylist()] == [7, 8]
+
+
+def test_files_that_go_away_again_and_again_are_said(stored):
+    with pytest.raises(SegmentGone, match="ask again"):
+        run_query(Overtaken(stored, 100), DataDir(stored.path), "SELECT id FROM events")
 
 
 @pytest.fixture
@@ -199,6 +234,23 @@ class TestConfinement:
     def test_functions_that_are_not_there_stay_so(self, ask, sql):
         with pytest.raises(QueryFailed):
             ask(sql)
+
+    @pytest.mark.parametrize(
+        "file", ["/etc/passwd.csv", "{there}", "{data}/*.csv", "nowhere.parquet", "https://x/y.csv"]
+    )
+    def test_a_name_of_with_outside_of_its_query_is_no_way_to_a_file(self, stored, ask, file):
+        """What is said is the same whether there is such a file or not."""
+        there = stored.path / "there.csv"
+        there.write_text("a\n1\n")
+        name = file.format(there=there, data=stored.path)
+        for sql in (
+            f'SELECT * FROM (WITH "{name}" AS (SELECT 1) SELECT 1), "{name}"',
+            f'WITH "{name}" AS (SELECT * FROM "{name}") FROM "{name}"',
+        ):
+            with pytest.raises(StatementRefused) as caught:
+                ask(sql)
+            assert str(caught.value) == f'the name "{name}", which WITH gives, means nothing outside of its query'
+        assert ask(f'SELECT * FROM (WITH "{name}" AS (SELECT 1) FROM "{name}")') == [(1,)]
 
     @pytest.fixture
     def locked(self, stored):

@@ -26,11 +26,6 @@ WIDER = """SCHEMA >
 """
 
 
-@pytest.fixture
-def stored(tmp_path):
-    return Stored(tmp_path).create()
-
-
 def sql(stored, text):
     return run_query(Disk(), DataDir(stored.path), text).reader.read_all().to_pylist()
 
@@ -111,7 +106,6 @@ def test_whatever_step_fails_or_is_the_last_the_source_has_one_schema_and_its_ro
     while True:
         at += 1
         stored = Stored(tmp_path / str(at))
-        stored.path.mkdir()
         stored.create()
         log = stored.open()
         commit(log, body(1))

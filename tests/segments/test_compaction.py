@@ -21,12 +21,7 @@ from segments.snapshot import open_snapshot
 from segments.source_log import SourceLog
 from segments.verify import verify_source
 from tests.faults.faulty_disk import Died, FaultyDisk
-from tests.stored import NOW, SCHEMA, Stored, body, commit, key, rows_of
-
-
-@pytest.fixture
-def stored(tmp_path):
-    return Stored(tmp_path).create()
+from tests.stored import NOW, SCHEMA, Stored, body, commit, flip, key, rows_of
 
 
 def test_rows_move_to_one_segment_and_the_wal_goes(stored):
@@ -115,7 +110,6 @@ def test_at_every_operation_a_reader_sees_every_row_once(tmp_path):
     while True:
         at += 1
         stored = Stored(tmp_path / str(at))
-        stored.path.mkdir()
         log = stored.create().open()
         commit(log, body(1, 2, -3))
         log.seal()
@@ -179,7 +173,6 @@ def test_a_compaction_between_any_two_steps_of_a_reader_hides_nothing(tmp_path):
     while True:
         at += 1
         stored = Stored(tmp_path / str(at))
-        stored.path.mkdir()
         log = stored.create().open()
         commit(log, body(1, -2))
         stored.compact(log)
@@ -208,9 +201,7 @@ def test_a_damaged_segment_is_named_by_verify(stored, damage):
     commit(log, body(1, 2))
     (ref,) = stored.compact(log).segments
     if damage == "flip":
-        data = bytearray(ref.path.read_bytes())
-        data[100] ^= 4
-        ref.path.write_bytes(bytes(data))
+        flip(ref.path, 100)
     elif damage == "cut":
         ref.path.write_bytes(ref.path.read_bytes()[:-10])
     elif damage == "rename":
@@ -229,13 +220,12 @@ def test_damage_in_the_wal_stops_compaction_before_it_changes_anything(stored):
     commit(log, body(2))
     log.seal()
     (path,) = stored.source.wal.iterdir()
-    data = bytearray(path.read_bytes())
-    data[-600] ^= 1
-    path.write_bytes(bytes(data))
+    flip(path, -600)
+    damaged = path.read_bytes()
 
     with pytest.raises(Corruption, match="LSNs 1 to 1"):
         compact(stored.disk, stored.source, through=log.sealed_lsn, now=NOW)
-    assert path.read_bytes() == bytes(data)
+    assert path.read_bytes() == damaged
     assert not list(stored.source.kind("rows").iterdir())
     assert stored.ids() == [2]
 

@@ -12,7 +12,6 @@ import pytest
 
 from segments import merge
 from segments.alteration import alter
-from segments.compaction import compact
 from segments.datafile import parse_datafile
 from segments.disk import Disk
 from segments.errors import Corruption, SwapRefused
@@ -24,25 +23,13 @@ from segments.manifest import read_applied
 from segments.merge import is_merge_due, merge_next, settle_merging
 from segments.repair import repair_source
 from segments.segment_file import read_facts
-from segments.source_log import SourceLog
 from segments.truncation import truncate
 from segments.verify import verify_source
 from tests.faults.faulty_disk import Died, FaultyDisk
-from tests.stored import NOW, Stored, body, commit, key
+from tests.stored import NOW, Stored, body, commit, flip, key
 
 TOMORROW = NOW + timedelta(days=1)
 SORTED = "SCHEMA >\n    `id` Nullable(Int64) `json:$.id`\n\nENGINE_SORTING_KEY id\n"
-
-
-@pytest.fixture
-def stored(tmp_path):
-    return Stored(tmp_path).create()
-
-
-def publish(stored: Stored, log: SourceLog, *ids: int) -> None:
-    """One more small segment."""
-    commit(log, body(*ids))
-    stored.compact(log)
 
 
 def merge_all(stored: Stored, *, now=TOMORROW) -> list[Path]:
@@ -61,7 +48,7 @@ def test_a_day_that_is_over_becomes_one_sorted_segment(tmp_path):
     stored = Stored(tmp_path).create(SORTED)
     log = stored.open()
     for ids in ((3, -1), (2,), (1, -4, -5)):
-        publish(stored, log, *ids)
+        stored.publish(log, *ids)
     (rows, quarantine) = merge_all(stored)
 
     assert pq.ParquetFile(rows).read()["id"].to_pylist() == [1, 2, 3]
@@ -78,8 +65,8 @@ def test_a_day_that_is_over_becomes_one_sorted_segment(tmp_path):
 
 def test_today_is_not_merged(stored):
     log = stored.open()
-    publish(stored, log, 1)
-    publish(stored, log, 2)
+    stored.publish(log, 1)
+    stored.publish(log, 2)
 
     assert not is_merge_due(stored.disk, stored.source, now=NOW)
     assert merge_all(stored, now=NOW) == []
@@ -88,8 +75,8 @@ def test_today_is_not_merged(stored):
 
 def test_a_day_of_which_the_log_may_hold_more_is_not_merged(stored):
     log = stored.open()
-    publish(stored, log, 1)
-    publish(stored, log, 2)
+    stored.publish(log, 1)
+    stored.publish(log, 2)
     commit(log, body(3))
 
     assert merge_all(stored) == []
@@ -103,9 +90,7 @@ def test_days_stay_apart_also_when_the_clock_was_set_back_before_a_start(stored)
     for number, day in enumerate((0, 0, 1, 1, 0, 0, 1), 1):
         log = stored.open()
         now = NOW + timedelta(days=day)
-        commit(log, body(number), now=now)
-        log.seal()
-        log.published = compact(stored.disk, stored.source, through=log.sealed_lsn, now=now).published
+        stored.publish(log, number, now=now)
     assert len(merge_all(stored, now=NOW + timedelta(days=3))) == 2
 
     spans = [(ref.name.first_lsn, ref.name.last_lsn) for ref in stored.snapshot().rows.segments]
@@ -115,12 +100,12 @@ def test_days_stay_apart_also_when_the_clock_was_set_back_before_a_start(stored)
 
 def test_segments_of_different_schemas_stay_apart(stored):
     log = stored.open()
-    publish(stored, log, 1)
-    publish(stored, log, 2)
+    stored.publish(log, 1)
+    stored.publish(log, 2)
     text = "SCHEMA >\n    `id` Nullable(Int64) `json:$.id`, `text` Nullable(String) `json:$.text`, `n` Int8 DEFAULT 7\n"
     alter(stored.disk, log, parse_datafile(text))
-    publish(stored, log, 3)
-    publish(stored, log, 4)
+    stored.publish(log, 3)
+    stored.publish(log, 4)
     merge_all(stored)
 
     snapshot = stored.snapshot()
@@ -131,7 +116,7 @@ def test_segments_of_different_schemas_stay_apart(stored):
 def test_segments_grow_to_the_target_and_are_let_alone_then(stored, monkeypatch):
     log = stored.open()
     for number in range(10, 30):
-        publish(stored, log, *range(number * 10, number * 10 + 10))
+        stored.publish(log, *range(number * 10, number * 10 + 10))
     refs = stored.snapshot().rows.segments
     (in_memory,) = {read_facts(stored.disk, ref).arrow_bytes for ref in refs}
     on_disk = max(ref.path.stat().st_size for ref in refs)
@@ -148,14 +133,14 @@ def test_segments_grow_to_the_target_and_are_let_alone_then(stored, monkeypatch)
 
 def test_rows_that_were_truncated_do_not_come_back(stored):
     log = stored.open()
-    publish(stored, log, 1, -1)
-    publish(stored, log, 2, -2)
+    stored.publish(log, 1, -1)
+    stored.publish(log, 2, -2)
     merge_all(stored)
-    publish(stored, log, 3, -3)
+    stored.publish(log, 3, -3)
     truncate(stored.disk, log, "rows", NOW)
     assert stored.ids() == []
-    publish(stored, log, 4, -4)
-    publish(stored, log, 5, -5)
+    stored.publish(log, 4, -4)
+    stored.publish(log, 5, -5)
     merge_all(stored)
 
     assert stored.ids() == [4, 5]
@@ -166,11 +151,11 @@ def test_rows_that_were_truncated_do_not_come_back(stored):
 
 def test_segments_on_two_sides_of_the_floor_of_the_quarantine_stay_apart(stored):
     log = stored.open()
-    publish(stored, log, 1, -1)
-    publish(stored, log, 2, -2)
+    stored.publish(log, 1, -1)
+    stored.publish(log, 2, -2)
     truncate(stored.disk, log, "quarantine", NOW)
-    publish(stored, log, 3, -3)
-    publish(stored, log, 4, -4)
+    stored.publish(log, 3, -3)
+    stored.publish(log, 4, -4)
     merge_all(stored)
 
     assert len(files(stored)) == 2
@@ -185,7 +170,7 @@ def test_keys_are_remembered_and_strange_files_stay(stored):
     write = Write(parse_body(body(1)), key("a", body(1)))
     log.commit([write], NOW, durably=True)
     stored.compact(log)
-    publish(stored, log, 2)
+    stored.publish(log, 2)
     day = stored.snapshot().rows.paths[0].parent
     (day / "notes.txt").write_text("mine")
     merge_all(stored)
@@ -197,8 +182,8 @@ def test_keys_are_remembered_and_strange_files_stay(stored):
 
 def test_what_was_replaced_stays_for_a_while(stored):
     log = stored.open()
-    publish(stored, log, 1)
-    publish(stored, log, 2)
+    stored.publish(log, 1)
+    stored.publish(log, 2)
     merge_all(stored)
     (kept,) = stored.source.merging.iterdir()
     assert len(list(kept.iterdir())) == 2
@@ -213,8 +198,8 @@ def test_what_was_replaced_stays_for_a_while(stored):
 
 def test_a_name_in_merging_is_read_as_it_was_written(stored):
     log = stored.open()
-    publish(stored, log, 1)
-    publish(stored, log, 2)
+    stored.publish(log, 1)
+    stored.publish(log, 2)
     merge_all(stored)
     (kept,) = stored.source.merging.iterdir()
 
@@ -228,10 +213,9 @@ def test_at_every_operation_a_reader_sees_every_row_once(tmp_path):
     while True:
         at += 1
         stored = Stored(tmp_path / str(at))
-        stored.path.mkdir()
         log = stored.create().open()
         for ids in ((1, -1), (2,), (3, -2, -3)):
-            publish(stored, log, *ids)
+            stored.publish(log, *ids)
         disk = FaultyDisk(at, fault="die")
         try:
             while merge_next(disk, stored.source, now=TOMORROW):
@@ -254,10 +238,9 @@ def test_a_disk_that_refuses_is_not_littered_and_the_next_merge_succeeds(tmp_pat
     while True:
         at += 1
         stored = Stored(tmp_path / str(at))
-        stored.path.mkdir()
         log = stored.create().open()
-        publish(stored, log, 1, -1)
-        publish(stored, log, 2, -2)
+        stored.publish(log, 1, -1)
+        stored.publish(log, 2, -2)
         disk = FaultyDisk(at, code=errno.ENOSPC)
         try:
             while merge_next(disk, stored.source, now=TOMORROW):
@@ -279,8 +262,8 @@ class WithoutSwap(Disk):
 
 def test_a_file_system_that_can_not_swap_keeps_its_small_files(stored):
     log = stored.open()
-    publish(stored, log, 1)
-    publish(stored, log, 2)
+    stored.publish(log, 1)
+    stored.publish(log, 2)
     with pytest.raises(SwapRefused):
         merge_next(WithoutSwap(), stored.source, now=TOMORROW)
 
@@ -292,12 +275,10 @@ def test_a_file_system_that_can_not_swap_keeps_its_small_files(stored):
 @pytest.mark.parametrize("kind", ["rows", "quarantine"])
 def test_damage_is_not_merged_into_what_checks(stored, kind):
     log = stored.open()
-    publish(stored, log, 1, -1)
-    publish(stored, log, 2, -2)
+    stored.publish(log, 1, -1)
+    stored.publish(log, 2, -2)
     (path, _) = sorted(stored.source.kind(kind).rglob("*.parquet"))
-    data = bytearray(path.read_bytes())
-    data[60] ^= 1
-    path.write_bytes(bytes(data))
+    flip(path, 60)
     before = verify_source(stored.disk, stored.source).problems
     with pytest.raises(Corruption):
         merge_all(stored)
@@ -308,7 +289,7 @@ def test_damage_is_not_merged_into_what_checks(stored, kind):
 def test_quarantined_rows_that_are_missing_are_still_missed_after_a_merge(stored):
     log = stored.open()
     for number in range(1, 4):
-        publish(stored, log, number, -number)
+        stored.publish(log, number, -number)
     (first, *_) = sorted(stored.source.kind("quarantine").rglob("*.parquet"))
     first.unlink()
     with pytest.raises(Corruption, match="missing"):
@@ -321,14 +302,12 @@ def test_quarantined_rows_that_are_missing_are_still_missed_after_a_merge(stored
 def test_a_merged_segment_that_is_damaged_is_repaired(stored, kind, when):
     log = stored.open()
     for number in range(1, 4):
-        publish(stored, log, number, -number)
+        stored.publish(log, number, -number)
     merge_next(stored.disk, stored.source, now=TOMORROW)
     if when == "after both":
         merge_all(stored)
     path = min(stored.source.kind(kind).rglob("*.parquet"))
-    data = bytearray(path.read_bytes())
-    data[60] ^= 1
-    path.write_bytes(bytes(data))
+    flip(path, 60)
     assert verify_source(stored.disk, stored.source).problems
     repair_source(stored.disk, stored.source, now=TOMORROW)
 
@@ -344,8 +323,8 @@ def test_a_merged_segment_that_is_damaged_is_repaired(stored, kind, when):
 def test_no_tool_that_reads_rows_looks_into_what_is_being_built(stored):
     """Before and after the swap there are two directories with the same rows, one of them out of every glob's way."""
     log = stored.open()
-    publish(stored, log, 1)
-    publish(stored, log, 2)
+    stored.publish(log, 1)
+    stored.publish(log, 2)
     merge_all(stored)
 
     assert len(list(stored.source.merging.rglob("*.parquet"))) == 2
@@ -359,7 +338,7 @@ def test_globs_and_readers_see_every_row_once_while_days_are_swapped(stored, mon
     """One day, swapped again and again, as its segments grow two by two; a name that went away is an error, and no answer."""
     log = stored.open()
     for number in range(100, 132):
-        publish(stored, log, number, -number)
+        stored.publish(log, number, -number)
     (in_memory,) = {read_facts(stored.disk, ref).arrow_bytes for ref in stored.snapshot().quarantine.segments}
     glob = f"{stored.source.kind('rows')}/**/*.parquet"
     swaps: list[Path] = []

@@ -17,11 +17,6 @@ from tests.faults.faulty_disk import Died, FaultyDisk
 from tests.stored import NOW, Stored, body, commit, key
 
 
-@pytest.fixture
-def stored(tmp_path):
-    return Stored(tmp_path).create()
-
-
 def test_each_request_of_a_group_gets_its_own_counts_and_lsn(stored):
     log = stored.open()
     done = commit(log, body(1, -2, 3), body(4), body(-5))
@@ -273,7 +268,6 @@ def test_whatever_operation_fails_or_is_the_last_acknowledged_rows_are_there_onc
     while True:
         at += 1
         stored = Stored(tmp_path / str(at))
-        stored.path.mkdir()
         stored.create()
         disk = FaultyDisk(at, fault=fault)
         acknowledged, sent = _live(stored, disk)

@@ -15,11 +15,6 @@ from tests.faults.faulty_disk import Died, FaultyDisk
 from tests.stored import NOW, Stored, body, commit, key
 
 
-@pytest.fixture
-def stored(tmp_path):
-    return Stored(tmp_path).create()
-
-
 def healthy(stored):
     return verify_source(Disk(), stored.source).problems == () and not stored.open().damage
 
@@ -141,7 +136,6 @@ def test_whatever_step_fails_or_is_the_last_all_rows_are_there_or_none(tmp_path,
     while True:
         at += 1
         stored = Stored(tmp_path / str(at))
-        stored.path.mkdir()
         stored.create()
         log = stored.open()
         commit(log, body(1, -2))
@@ -175,8 +169,8 @@ def test_a_reader_that_is_overtaken_by_a_replacement_sees_the_rows_of_one_side(s
     real = getattr(snapshot, step)
     done: list[bool] = []
 
-    def overtaken(*arguments):
-        found = real(*arguments)
+    def overtaken(*arguments, **options):
+        found = real(*arguments, **options)
         if not done:
             done.append(True)
             replace_rows(stored.disk, log, [Write(parse_body(body(7, 8)))], NOW)

@@ -1,15 +1,22 @@
 """Telling a torn tail from corruption: the whole log in, a prefix or a named damage out, never a wrong row."""
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segments.batches import row_batches
+from segments.disk import Disk
+from segments.errors import StorageError
 from segments.filenames import Lsn, WalName
 from segments.frame import BadBytes, FileHeader, encode_frame, encode_header
 from segments.recovery import recover
+from segments.snapshot import open_snapshot
 from segments.wal_reader import Log, assemble, open_files, read_file
-from tests.stored import NOW, SCHEMA, Stored, body, commit
+from tests.stored import NOW, SCHEMA, Stored, body, commit, rows_of
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +174,56 @@ def test_bytes_that_a_client_made_look_like_a_frame_are_never_believed(tmp_path)
 
     assert (log.damage, log.last_lsn, [file.frames for file in log.files]) == ((), 0, [()])
     assert len(log.torn) == 1
+
+
+class Unsyncable(Disk):
+    """A disk that syncs for no reader."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def map_synced(self, path: Path) -> memoryview:
+        raise OSError(self._code, os.strerror(self._code))
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EIO, errno.ENOSPC])
+def test_where_nothing_can_be_synced_what_the_log_vouches_for_is_shown_and_nothing_else(tmp_path, code):
+    """Each commit says how far the one before was durable; the last is vouched for by its mark."""
+    stored = Stored(tmp_path).create()
+    log = stored.open()
+
+    def shown() -> tuple[list[int], int]:
+        snapshot = open_snapshot(Unsyncable(code), stored.source, to_show=True)
+        assert all("can't be synced" in str(damage) for damage in snapshot.damage)
+        return [row["id"] for row in rows_of(snapshot, "rows")], len(snapshot.damage)
+
+    commit(log, body(1))
+    assert shown() == ([], 1)
+    commit(log, body(2, 3))
+    assert shown() == ([1], 1)
+    commit(log, body(4), durably=False)
+    assert shown() == ([1, 2, 3], 1)
+    commit(log, body(5), durably=False)
+    assert shown() == ([1, 2, 3], 1)
+    log.sync()
+    assert shown() == ([1, 2, 3], 1)
+    log.mark()
+    assert shown() == ([1, 2, 3, 4, 5], 0)
+    log.seal()
+    commit(log, body(6))
+    assert shown() == ([1, 2, 3, 4, 5], 1)
+
+
+def test_who_writes_on_after_a_log_or_sends_its_rows_in_again_has_to_have_synced_it(tmp_path):
+    stored = Stored(tmp_path).create()
+    log = stored.open()
+    commit(log, body(1))
+    log.mark()
+    log.seal()
+
+    with pytest.raises(OSError, match="Read-only"):
+        open_files(Unsyncable(errno.EROFS), stored.source)
+    with pytest.raises(StorageError, match="Read-only"):
+        open_snapshot(Unsyncable(errno.EROFS), stored.source)
+    with pytest.raises(StorageError, match="Too many open files"):
+        open_snapshot(Unsyncable(errno.EMFILE), stored.source, to_show=True)
