@@ -39,6 +39,13 @@ class FsKind(enum.StrEnum):
         }[self]
         run(*command, str(image))
 
+    def make_in_file(self, image: Path) -> None:
+        """Make an empty file system in a new sparse file. Raises CannotMount."""
+        require(f"mkfs.{self}")
+        with image.open("wb") as file:
+            file.truncate(self.size_bytes)
+        self.make(image)
+
 
 def run(*command: str) -> str:
     """What a command prints. Raises OSError with what it complains of."""
@@ -68,10 +75,14 @@ class FileSystem:
     @contextmanager
     def made(self) -> Iterator["FileSystem"]:
         """Make it in a new sparse file and mount it; it is unmounted at the end. Raises CannotMount."""
-        require(f"mkfs.{self.kind}", "mount", "losetup")
-        with self.image.open("wb") as file:
-            file.truncate(self.kind.size_bytes)
-        self.kind.make(self.image)
+        self.kind.make_in_file(self.image)
+        with self.mounted():
+            yield self
+
+    @contextmanager
+    def mounted(self) -> Iterator["FileSystem"]:
+        """Mount what is in the image; it is unmounted at the end. Raises CannotMount."""
+        require("mount", "losetup")
         self.mount_point.mkdir(exist_ok=True)
         try:
             self.mount()

@@ -1,0 +1,104 @@
+"""The recording of a block device, and what a power cut at any moment of it may have left on the medium."""
+
+import enum
+import itertools
+import random
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tests.faults.file_systems import run
+
+_HEADER = struct.Struct("<QQ")
+SECTOR = 512
+
+
+def header(offset: int, length: int) -> bytes:
+    """Of an entry of the recording, whose bytes follow. A flush has no length."""
+    return _HEADER.pack(offset, length)
+
+
+@dataclass(frozen=True)
+class BlockWrite:
+    """Bytes that came to the device."""
+
+    offset: int
+    data: bytes
+
+
+Entry = BlockWrite | None
+"""None is a flush: all that was written before it is on the medium."""
+
+
+def read_entries(recording: Path) -> Iterator[Entry]:
+    """In the order in which the device answered them. What has no end yet, because it is just being written, is left out."""
+    with recording.open("rb") as file:
+        while len(head := file.read(_HEADER.size)) == _HEADER.size:
+            offset, length = _HEADER.unpack(head)
+            data = file.read(length)
+            if len(data) == length:
+                yield BlockWrite(offset, data) if length else None
+
+
+class Left(enum.StrEnum):
+    """What a power cut left of the writes that no flush vouches for: none, each of them or not or in part, or all."""
+
+    NOTHING = "nothing"
+    SOME = "some"
+    EVERYTHING = "everything"
+
+
+class Replay:
+    """Builds images of the medium at positions of a recording; they must come in order."""
+
+    def __init__(self, base: Path, recording: Path, scratch: Path) -> None:
+        self._durable = scratch / "durable"
+        _copy(base, self._durable)
+        self._entries = read_entries(recording)
+        self._position = 0
+        self._pending: list[BlockWrite] = []
+
+    def build(self, image: Path, position: int, left: Left, seed: int) -> None:
+        """Write to `image` what a power cut after so many entries may have left, as the seed has it."""
+        self._go_on_to(position)
+        _copy(self._durable, image)
+        dice = random.Random(f"{seed} {position}")
+        with image.open("r+b") as file:
+            for write in self._pending:
+                match left:
+                    case Left.EVERYTHING:
+                        _apply(file, write)
+                    case Left.SOME if dice.random() < 0.5:
+                        for part in _torn(write, dice) if dice.random() < 0.2 else [write]:
+                            _apply(file, part)
+
+    def _go_on_to(self, position: int) -> None:
+        assert position >= self._position, "positions must come in order"
+        with self._durable.open("r+b") as file:
+            for entry in itertools.islice(self._entries, position - self._position):
+                if entry is not None:
+                    self._pending.append(entry)
+                    continue
+                for write in self._pending:
+                    _apply(file, write)
+                self._pending.clear()
+        self._position = position
+
+
+def _apply(file: BinaryIO, write: BlockWrite) -> None:
+    file.seek(write.offset)
+    file.write(write.data)
+
+
+def _torn(write: BlockWrite, dice: random.Random) -> Iterator[BlockWrite]:
+    """Some of its sectors: a disk writes each whole or not at all, in any order."""
+    for start in range(0, len(write.data), SECTOR):
+        if dice.random() < 0.5:
+            yield BlockWrite(write.offset + start, write.data[start : start + SECTOR])
+
+
+def _copy(old: Path, new: Path) -> None:
+    """What is a hole in one is one in the other; Python's own copies would write hundreds of megabytes of zeros."""
+    run("cp", "--sparse=always", str(old), str(new))
