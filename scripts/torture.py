@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from tests.daemons import Daemon
-from tests.faults import source_machine
+from tests.faults import block_check, source_machine
+from tests.faults.block_run import record
 from tests.faults.crash_check import Tally
 from tests.faults.crash_runs import FAULTS, Job, plan, run_all
 from tests.faults.fault_sweep import EVERY_SWEEP, SHARED_SWEEPS, FaultSweep, Outcome
@@ -153,6 +154,24 @@ def _cut_power(scratch: Path, fs: FsKind, rounds: int, seed: int) -> None:
             print(clients)
         finally:
             daemon.end()
+
+
+@main.command()
+@click.option("--cuts", default=2000, show_default=True, help="go on until so many were judged")
+@click.option("--per-run", default=200, show_default=True, help="of one recording")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--fs", type=click.Choice(list(FsKind)), default=FsKind.EXT4, show_default=True)
+def blocks(cuts: int, per_run: int, seed: int, fs: FsKind) -> None:
+    """Cut the power between any two blocks that a file system under a real daemon writes. Needs root and FUSE."""
+    tally = block_check.Tally()
+    while tally.states < cuts:
+        # Kept when something is found, to look at: another run of the same seed does not write the same blocks.
+        scratch = Path(tempfile.mkdtemp(prefix="siltstone-blocks-"))
+        run = record(fs, scratch, sources=3, bursts=4, seed=seed)
+        tally += block_check.check_run(run, seed=seed, cuts=min(per_run, cuts - tally.states))
+        shutil.rmtree(scratch)
+        seed += 1
+        print(f"{fs}: {tally}; next seed {seed}", flush=True)
 
 
 @main.command()
