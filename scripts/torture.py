@@ -23,6 +23,9 @@ from tests.faults.shim import Shim
 from tests.faults.traced_check import Tally as TracedTally
 from tests.faults.traced_check import check_recording
 
+FILE_SYSTEMS = click.Choice(list(FsKind), case_sensitive=False)
+"""click knows members of an enum by their names, which are in capitals."""
+
 
 @click.group(help=__doc__)
 def main() -> None:
@@ -132,7 +135,7 @@ def traced(states: int, seed: int, one_in: int, recording: Path | None) -> None:
 @main.command()
 @click.option("--rounds", default=500, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--fs", type=click.Choice(list(FsKind)), default=FsKind.EXT4, show_default=True)
+@click.option("--fs", type=FILE_SYSTEMS, default=FsKind.EXT4, show_default=True)
 def powercut(rounds: int, seed: int, fs: FsKind) -> None:
     """Cut off a real file system under load, mount it again, and compare with the clients. Needs root."""
     for first in range(0, rounds, 50):
@@ -160,7 +163,7 @@ def _cut_power(scratch: Path, fs: FsKind, rounds: int, seed: int) -> None:
 @click.option("--cuts", default=2000, show_default=True, help="go on until so many were judged")
 @click.option("--per-run", default=200, show_default=True, help="of one recording")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--fs", type=click.Choice(list(FsKind)), default=FsKind.EXT4, show_default=True)
+@click.option("--fs", type=FILE_SYSTEMS, default=FsKind.EXT4, show_default=True)
 def blocks(cuts: int, per_run: int, seed: int, fs: FsKind) -> None:
     """Cut the power between any two blocks that a file system under a real daemon writes. Needs root and FUSE."""
     tally = block_check.Tally()
