@@ -8,7 +8,7 @@ from segments.disk import Disk
 from segments.filenames import DataDir
 from tests.faults.block_recording import Left, Replay
 from tests.faults.block_run import BlockRun
-from tests.faults.file_systems import FileSystem
+from tests.faults.file_systems import CannotMount, FileSystem
 from tests.faults.row_ledger import Violation
 from tests.faults.source_start import SourceReader, sources_after_start
 from tests.faults.traced_ledger import Ended, Ledgers, Recovered
@@ -71,8 +71,13 @@ def start_on(state: FileSystem, reader: SourceReader) -> dict[str, Recovered]:
 
     Raises Violation.
     """
-    with state.mounted():
-        lives = [_start(state.mount_point, reader) for _ in range(2)]
+    try:
+        with state.mounted():
+            lives = [_start(state.mount_point, reader) for _ in range(2)]
+            # Not only in name: the next state must not meet what the kernel remembers of this one.
+            state.unmount()
+    except CannotMount as reason:
+        raise Violation(f"the file system itself does not come up: {reason}") from reason
     if lives[0] != lives[1]:
         raise Violation(f"a second start finds other rows than the first: {lives}")
     return lives[0]

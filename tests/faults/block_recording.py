@@ -63,6 +63,8 @@ class Replay:
     def build(self, image: Path, position: int, left: Left, seed: int) -> None:
         """Write to `image` what a power cut after so many entries may have left, as the seed has it."""
         self._go_on_to(position)
+        # Another file for each: the kernel may hold on to the one before for a moment.
+        image.unlink(missing_ok=True)
         _copy(self._durable, image)
         dice = random.Random(f"{seed} {position}")
         with image.open("r+b") as file:

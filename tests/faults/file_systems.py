@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ MIB = 1024 * 1024
 SHUTDOWN = 0x8004587D
 """FS_IOC_SHUTDOWN, the same for ext4 and xfs; with flag 2 nothing more is written, not even the journal."""
 NO_LOG_FLUSH = 2
+PATIENCE_S = 10.0
 
 
 class CannotMount(Exception):
@@ -101,9 +103,16 @@ class FileSystem:
 
     def unmount(self, *, lazily: bool = False) -> None:
         """Raises OSError when it is in use, unless `lazily`."""
-        if self._is_mounted:
-            run("umount", *(("-l",) if lazily else ()), str(self.mount_point))
-            self._is_mounted = False
+        give_up_at = time.monotonic() + PATIENCE_S
+        while self._is_mounted:
+            try:
+                run("umount", *(("-l",) if lazily else ()), str(self.mount_point))
+                self._is_mounted = False
+            except OSError:
+                # The kernel calls it busy also for a moment after its last file was closed.
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.01)
 
     def remount(self, how: str) -> None:
         """Change options of the mounted file system. Raises OSError."""

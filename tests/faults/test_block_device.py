@@ -41,7 +41,7 @@ def skipped_where_nothing_can_be_mounted():
 def test_power_cuts_between_blocks_lose_nothing_double_nothing_and_invent_nothing(kind, tmp_path, seed):
     with skipped_where_nothing_can_be_mounted():
         run = record(kind, tmp_path, sources=3, bursts=4, seed=seed)
-        tally = check_run(run, seed=seed, cuts=CUTS)
+    tally = check_run(run, seed=seed, cuts=CUTS)
     print(run, tally)
     assert run.end > 400
     assert tally.states == CUTS
@@ -52,8 +52,8 @@ def test_power_cuts_between_blocks_lose_nothing_double_nothing_and_invent_nothin
 def test_power_cuts_between_blocks_see_a_daemon_that_does_not_sync_its_log(kind, tmp_path, seed):
     with skipped_where_nothing_can_be_mounted():
         run = record(kind, tmp_path, sources=2, bursts=2, seed=seed, unsynced=r"\.wal$")
-        with pytest.raises(Violation, match="lost") as caught:
-            check_run(run, seed=seed, cuts=CUTS)
+    with pytest.raises(Violation, match="lost") as caught:
+        check_run(run, seed=seed, cuts=CUTS)
     print(caught.value)
 
 
