@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from tests.daemons import Daemon
-from tests.faults import block_check, source_machine
+from tests.faults import source_machine
+from tests.faults.block_check import BlockCheck
+from tests.faults.block_check import Tally as BlockTally
 from tests.faults.block_run import record
 from tests.faults.crash_check import Tally
 from tests.faults.crash_runs import FAULTS, Job, plan, run_all
@@ -166,12 +168,12 @@ def _cut_power(scratch: Path, fs: FsKind, rounds: int, seed: int) -> None:
 @click.option("--fs", type=FILE_SYSTEMS, default=FsKind.EXT4, show_default=True)
 def blocks(cuts: int, per_run: int, seed: int, fs: FsKind) -> None:
     """Cut the power between any two blocks that a file system under a real daemon writes. Needs root and FUSE."""
-    tally = block_check.Tally()
+    tally = BlockTally()
     while tally.states < cuts:
         # Kept when something is found, to look at: another run of the same seed does not write the same blocks.
         scratch = Path(tempfile.mkdtemp(prefix="siltstone-blocks-"))
         run = record(fs, scratch, sources=3, bursts=4, seed=seed)
-        tally += block_check.check_run(run, seed=seed, cuts=min(per_run, cuts - tally.states))
+        tally += BlockCheck(run, seed).check(cuts=per_run, recoveries=per_run // 10)
         shutil.rmtree(scratch)
         seed += 1
         print(f"{fs}: {tally}; next seed {seed}", flush=True)

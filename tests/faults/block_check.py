@@ -1,11 +1,13 @@
 """Power cuts all over the recording of a block device: the file system is mounted as it was left, started on, and judged."""
 
 import random
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from segments.disk import Disk
 from segments.filenames import DataDir
+from tests.faults.block_device import BlockDevice
 from tests.faults.block_recording import Left, Replay
 from tests.faults.block_run import BlockRun
 from tests.faults.file_systems import CannotMount, FileSystem
@@ -13,19 +15,26 @@ from tests.faults.row_ledger import Violation
 from tests.faults.source_start import SourceReader, sources_after_start
 from tests.faults.traced_ledger import Ended, Ledgers, Recovered
 
+RECOVERY_CUTS = 5
+"""For each recovery that is recorded in its turn."""
+
 
 @dataclass
 class Tally:
-    """States that were mounted and judged, and sources that were recovered in them."""
+    """States that were mounted and judged, how many of them were cuts of a recovery, and sources recovered in all of them."""
 
     states: int = 0
+    of_recoveries: int = 0
     sources: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
-        return Tally(self.states + other.states, self.sources + other.sources)
+        return Tally(self.states + other.states, self.of_recoveries + other.of_recoveries, self.sources + other.sources)
 
     def __str__(self) -> str:
-        return f"{self.states} states mounted, in which a source was recovered {self.sources} times"
+        return (
+            f"{self.states} states mounted, {self.of_recoveries} of them left by cuts in a recovery; "
+            f"a source was recovered {self.sources} times"
+        )
 
 
 @dataclass(frozen=True, order=True)
@@ -36,27 +45,62 @@ class Cut:
     left: Left
 
 
-def check_run(run: BlockRun, *, seed: int, cuts: int) -> Tally:
-    """Judge so many power cuts. Raises Violation, which says where it was."""
-    replay = Replay(run.base, run.recording, run.directory)
-    state = FileSystem(run.kind, run.directory / "state", run.directory / "mounted")
-    reader = SourceReader(run.exchanges, run.token_id)
-    ledgers, moments, tally = Ledgers(), iter(run.moments), Tally()
-    upcoming = next(moments, None)
-    for cut in choose_cuts(run, random.Random(seed), cuts):
-        while upcoming is not None and upcoming.position <= cut.position:
-            ledgers.take(upcoming.mark)
-            upcoming = next(moments, None)
-        replay.build(state.image, cut.position, cut.left, seed)
+class BlockCheck:
+    """Judges the states of a run in the order of their positions."""
+
+    def __init__(self, run: BlockRun, seed: int) -> None:
+        self._run = run
+        self._seed = seed
+        self._dice = random.Random(seed)
+        self._reader = SourceReader(run.exchanges, run.token_id)
+        self._ledgers = Ledgers()
+        self._told = 0
+        self.tally = Tally()
+
+    def check(self, *, cuts: int, recoveries: int) -> Tally:
+        """Judge so many cuts, and cuts of so many of the recoveries after them. Raises Violation, which says where it was."""
+        replay = Replay(self._run.base, self._run.recording, self._run.directory)
+        image = self._run.directory / "state"
+        again = set(self._dice.sample(range(cuts), recoveries))
+        for number, cut in enumerate(choose_cuts(self._run, self._dice, cuts)):
+            self._tell_until(cut.position)
+            where = f"{self._run.kind} after block {cut.position} of {self._run.end}, {cut.left} left"
+            replay.build(image, cut.position, cut.left, self._seed)
+            if number in again:
+                self._cut_recovery(image, where)
+            self._judge(image, where)
+        return self.tally
+
+    def _tell_until(self, position: int) -> None:
+        moments = self._run.moments
+        while self._told < len(moments) and moments[self._told].position <= position:
+            self._ledgers.take(moments[self._told].mark)
+            self._told += 1
+
+    def _judge(self, image: Path, where: str) -> None:
+        """Changes the image."""
         try:
-            found = start_on(state, reader)
-            ledgers.check(found)
+            found = start_on(FileSystem(self._run.kind, image, self._run.directory / "mounted"), self._reader)
+            self._ledgers.check(found)
         except Violation as violation:
-            raise Violation(
-                f"{run.kind} after block {cut.position} of {run.end}, {cut.left} left: {violation}"
-            ) from None
-        tally += Tally(1, len(found))
-    return tally
+            raise Violation(f"{where}: {violation}") from None
+        self.tally += Tally(1, 0, len(found))
+
+    def _cut_recovery(self, image: Path, where: str) -> None:
+        """The power fails once more, while the kernel replays its journal or a start reads back; the image stays as it is."""
+        with tempfile.TemporaryDirectory(dir=self._run.directory) as scratch:
+            device = BlockDevice(image, Path(scratch) / "device")
+            with device.attached():
+                start_on(FileSystem(self._run.kind, device.disk, Path(scratch) / "mounted"), self._reader)
+            replay = Replay(image, device.recording, Path(scratch))
+            for position in sorted(self._dice.randint(0, device.position) for _ in range(RECOVERY_CUTS)):
+                left = self._dice.choice(list(Left))
+                replay.build(Path(scratch) / "state", position, left, self._seed)
+                self._judge(
+                    Path(scratch) / "state",
+                    f"{where}, and after block {position} of {device.position} of the recovery, {left} left",
+                )
+                self.tally += Tally(0, 1, 0)
 
 
 def choose_cuts(run: BlockRun, dice: random.Random, count: int) -> list[Cut]:
