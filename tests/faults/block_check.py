@@ -59,6 +59,14 @@ class BlockCheck:
 
     def check(self, *, cuts: int, recoveries: int) -> Tally:
         """Judge so many cuts, and cuts of so many of the recoveries after them. Raises Violation, which says where it was."""
+        try:
+            self._check(cuts, recoveries)
+        except Violation as violation:
+            again = f"scripts/torture blocks --recording {self._run.directory} --seed {self._seed}"
+            raise Violation(f"{violation}\nagain: {again} --per-run {cuts} --recoveries {recoveries}") from violation
+        return self.tally
+
+    def _check(self, cuts: int, recoveries: int) -> None:
         replay = Replay(self._run.base, self._run.recording, self._run.directory)
         image = self._run.directory / "state"
         again = set(self._dice.sample(range(cuts), recoveries))
@@ -69,7 +77,6 @@ class BlockCheck:
             if number in again:
                 self._cut_recovery(image, where)
             self._judge(image, where)
-        return self.tally
 
     def _tell_until(self, position: int) -> None:
         moments = self._run.moments
@@ -78,7 +85,7 @@ class BlockCheck:
             self._told += 1
 
     def _judge(self, image: Path, where: str) -> None:
-        """Changes the image."""
+        """Changes the image. Raises Violation."""
         try:
             found = start_on(FileSystem(self._run.kind, image, self._run.directory / "mounted"), self._reader)
             self._ledgers.check(found)

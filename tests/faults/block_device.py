@@ -62,8 +62,9 @@ class BlockDevice:
         give_up_at = time.monotonic() + PATIENCE_S
         while not self.disk.exists():
             if server.poll() is not None or time.monotonic() > give_up_at:
-                complaint = (self.directory / "log").read_text().strip().rpartition("\n")[2]
-                raise CannotMount(f"no file system in user space can be mounted here: {complaint}")
+                lines = (self.directory / "log").read_text().splitlines()
+                complaints = [line for line in lines if line.startswith("fuse")] or lines[-1:]
+                raise CannotMount(f"no file system in user space can be mounted here: {' '.join(complaints)}")
             time.sleep(0.01)
 
     def _wait_for_loop_devices(self) -> None:

@@ -1,8 +1,10 @@
 """A real daemon on a file system of which every block is recorded, and every exchange of its clients beside it."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import orjson
 
 from daemon.tokens import open_tokens
 from segments.disk import Disk
@@ -62,6 +64,21 @@ class BlockRun:
     def recording(self) -> Path:
         return BlockDevice(self.base, self.directory / "device").recording
 
+    def save(self) -> None:
+        """Into its directory, which is then all that it takes to judge it again."""
+        moments = [(one.position, isinstance(one.mark, Ended), asdict(one.mark.exchange)) for one in self.moments]
+        document = {"kind": self.kind, "end": self.end, "token_id": self.token_id, "moments": moments}
+        (self.directory / "run").write_bytes(orjson.dumps(document))
+
+    @classmethod
+    def load(cls, directory: Path) -> "BlockRun":
+        document = orjson.loads((directory / "run").read_bytes())
+        moments = [
+            Moment(position, (Ended if is_end else Began)(Exchange(**exchange | {"ids": tuple(exchange["ids"])})))
+            for position, is_end, exchange in document["moments"]
+        ]
+        return cls(FsKind(document["kind"]), directory, document["end"], document["token_id"], moments)
+
     @property
     def exchanges(self) -> list[Exchange]:
         return [one.mark.exchange for one in self.moments if isinstance(one.mark, Ended)]
@@ -83,4 +100,6 @@ def record(kind: FsKind, directory: Path, *, sources: int, bursts: int, seed: in
             daemon.end()
         admin = open_tokens(Disk(), DataDir(mounted.mount_point), None).find(TOKEN)
         assert admin is not None
-        return BlockRun(kind, directory, device.position, admin.id, story.moments)
+        run = BlockRun(kind, directory, device.position, admin.id, story.moments)
+    run.save()
+    return run

@@ -13,7 +13,7 @@ from tests.faults.block_check import RECOVERY_CUTS, BlockCheck
 from tests.faults.block_control import Operation
 from tests.faults.block_device import BlockDevice
 from tests.faults.block_recording import BlockWrite, Left, Replay, header, read_entries
-from tests.faults.block_run import record
+from tests.faults.block_run import BlockRun, record
 from tests.faults.file_systems import CannotMount, FsKind
 from tests.faults.row_ledger import Violation
 
@@ -56,6 +56,9 @@ def test_power_cuts_between_blocks_see_a_daemon_that_does_not_sync_its_log(kind,
     with pytest.raises(Violation, match="lost") as caught:
         BlockCheck(run, seed).check(cuts=CUTS, recoveries=0)
     print(caught.value)
+    with pytest.raises(Violation) as again:
+        BlockCheck(BlockRun.load(tmp_path), seed).check(cuts=CUTS, recoveries=0)
+    assert str(again.value) == str(caught.value)
 
 
 @pytest.fixture

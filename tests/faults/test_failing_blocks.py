@@ -127,7 +127,7 @@ def test_a_daemon_that_tries_a_failed_sync_again_is_caught(mounted, device, star
     print(caught.value)
 
 
-@pytest.mark.parametrize("operation", list(Operation)[1:])
+@pytest.mark.parametrize("operation", [Operation.WRITE, Operation.FLUSH], ids=["writes", "flushes"])
 def test_a_disk_that_is_gone_is_answered_with_503_until_it_is_there_and_mounted_anew(
     mounted, device, start, seed, operation
 ):
