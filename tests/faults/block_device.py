@@ -49,7 +49,10 @@ class BlockDevice:
         with ExitStack() as undo, (self.directory / "log").open("wb") as log:
             names = (self.base, self.disk.parent, self.directory / "control", self.recording)
             command = [sys.executable, "-m", "tests.faults.block_server", *map(str, names)]
-            server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # In a session of its own: who interrupts a test must not take the disk from under what is still mounted.
+            server = subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
             undo.callback(server.wait)
             # With it all that waits for the device gets an error, so nothing that is left of a test can hang.
             undo.callback(server.kill)

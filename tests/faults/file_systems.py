@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1024 * 1024
@@ -72,7 +72,6 @@ class FileSystem:
     image: Path
     mount_point: Path
     options: tuple[str, ...] = ()
-    _is_mounted: bool = field(default=False, init=False)
 
     @contextmanager
     def made(self) -> Iterator["FileSystem"]:
@@ -87,10 +86,10 @@ class FileSystem:
         require("mount", "losetup")
         self.mount_point.mkdir(exist_ok=True)
         try:
-            self.mount()
-        except OSError as error:
-            raise CannotMount(f"this machine does not let us mount {self.kind}: {error}") from error
-        try:
+            try:
+                self.mount()
+            except OSError as error:
+                raise CannotMount(f"this machine does not let us mount {self.kind}: {error}") from error
             yield self
         finally:
             self.unmount(lazily=True)
@@ -99,15 +98,20 @@ class FileSystem:
         """The kernel replays the journal. Raises OSError."""
         how = ",".join((*self.options, *(() if self.image.is_block_device() else ("loop",))))
         run("mount", "-t", str(self.kind), *(("-o", how) if how else ()), str(self.image), str(self.mount_point))
-        self._is_mounted = True
+
+    @property
+    def is_mounted(self) -> bool:
+        """As the kernel has it: a test may be interrupted at any moment, and a file system may answer nothing any more."""
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        where = str(self.mount_point.resolve()).replace(" ", r"\040")
+        return any(line.split()[4] == where for line in mounts)
 
     def unmount(self, *, lazily: bool = False) -> None:
         """Raises OSError when it is in use, unless `lazily`."""
         give_up_at = time.monotonic() + PATIENCE_S
-        while self._is_mounted:
+        while self.is_mounted:
             try:
                 run("umount", *(("-l",) if lazily else ()), str(self.mount_point))
-                self._is_mounted = False
             except OSError:
                 # The kernel calls it busy also for a moment after its last file was closed.
                 if time.monotonic() > give_up_at:
