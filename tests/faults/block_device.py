@@ -53,11 +53,12 @@ class BlockDevice:
             server = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+            # Once the server is gone, which could mount at any moment before.
+            undo.callback(subprocess.run, ["umount", "-l", str(self.disk.parent)], check=False, capture_output=True)
             undo.callback(server.wait)
             # With it all that waits for the device gets an error, so nothing that is left of a test can hang.
             undo.callback(server.kill)
             self._wait_for(server)
-            undo.callback(run, "umount", "-l", str(self.disk.parent))
             undo.callback(self._wait_for_loop_devices)
             yield self
 
