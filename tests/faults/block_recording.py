@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from segments.frame import FRAME_MAGIC, SECTOR
 from tests.faults.file_systems import run
 
 _HEADER = struct.Struct("<QQ")
-SECTOR = 512
+BLOCK = 4096
+"""Of both file systems."""
 
 
 def header(offset: int, length: int) -> bytes:
@@ -95,10 +97,12 @@ def _apply(file: BinaryIO, write: BlockWrite) -> None:
 
 
 def _torn(write: BlockWrite, dice: random.Random) -> Iterator[BlockWrite]:
-    """Some of its sectors: a disk writes each whole or not at all, in any order."""
-    for start in range(0, len(write.data), SECTOR):
+    """Some of its parts, in any order. Those of the log are sectors; xfs takes for granted that a block of its own is
+    written whole or not at all, and does not come up after a cut in its recovery that left half a directory block."""
+    size = SECTOR if FRAME_MAGIC in write.data else BLOCK
+    for start in range(0, len(write.data), size):
         if dice.random() < 0.5:
-            yield BlockWrite(write.offset + start, write.data[start : start + SECTOR])
+            yield BlockWrite(write.offset + start, write.data[start : start + size])
 
 
 def _copy(old: Path, new: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 import pytest
 
 from segments.disk import Disk
+from segments.frame import FRAME_MAGIC, SECTOR
 from tests.faults.block_check import RECOVERY_CUTS, BlockCheck
 from tests.faults.block_control import Operation
 from tests.faults.block_device import BlockDevice
@@ -137,19 +138,26 @@ def test_a_flush_fails_as_long_as_it_is_to(device, disk):
     assert list(read_entries(device.recording)) == [None]
 
 
+BLOCK = 4096
+
+
+def entry(letter, block, blocks):
+    return header(block * BLOCK, blocks * BLOCK) + letter * blocks * BLOCK
+
+
 @pytest.fixture
 def replay(tmp_path):
     """Of two writes, a flush, and two more; the fourth on top of the third. What comes after that is half an entry."""
-    entries = [header(0, 1024) + b"b" * 1024, header(512, 512) + b"c" * 512, header(0, 0)]
-    entries += [header(1024, 1024) + b"d" * 1024, header(1536, 512) + b"e" * 512, header(0, 512) + b"f"]
-    (tmp_path / "recording").write_bytes(b"".join(entries))
-    (tmp_path / "base").write_bytes(b"a" * 2048)
+    entries = [entry(b"b", 0, 2), entry(b"c", 1, 1), header(0, 0), entry(b"d", 2, 2), entry(b"e", 3, 1)]
+    (tmp_path / "recording").write_bytes(b"".join(entries) + entry(b"f", 0, 1)[:600])
+    (tmp_path / "base").write_bytes(b"a" * 4 * BLOCK)
     replay = Replay(tmp_path / "base", tmp_path / "recording", tmp_path)
 
     def build(position, left, seed=0):
         replay.build(tmp_path / "image", position, left, seed)
-        sectors = (tmp_path / "image").read_bytes()
-        return "".join(chr(sectors[at]) for at in range(0, 2048, 512))
+        image = (tmp_path / "image").read_bytes()
+        blocks = [set(image[at : at + BLOCK]) for at in range(0, 4 * BLOCK, BLOCK)]
+        return "".join(chr(*letters) for letters in blocks)
 
     return build
 
@@ -169,3 +177,18 @@ def test_a_power_cut_leaves_some_writes_whole_and_some_torn(replay):
     found = {replay(5, Left.SOME, seed) for seed in range(200)}
 
     assert found == {"bcaa", "bcdd", "bcde", "bcae", "bcda", "bcad"}
+
+
+def test_a_power_cut_tears_blocks_of_the_log_between_sectors(tmp_path):
+    frame = FRAME_MAGIC + b"f" * (BLOCK - len(FRAME_MAGIC))
+    (tmp_path / "recording").write_bytes(header(0, BLOCK) + frame)
+    (tmp_path / "base").write_bytes(b"a" * BLOCK)
+    replay = Replay(tmp_path / "base", tmp_path / "recording", tmp_path)
+    for seed in range(100):
+        replay.build(tmp_path / "image", 1, Left.SOME, seed)
+        image = (tmp_path / "image").read_bytes()
+        if b"f" in image and b"a" in image:
+            break
+    else:
+        pytest.fail("in a hundred cuts no block was torn")
+    assert all(image[at : at + SECTOR] in (b"a" * SECTOR, frame[at : at + SECTOR]) for at in range(0, BLOCK, SECTOR))
