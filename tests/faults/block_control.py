@@ -1,9 +1,18 @@
-"""What a block device in user space and the test that made it share, in one mapped file: its position, and its faults."""
+"""What a block device in user space and the test that made it share: a mapped file, with its position and its faults, and
+what entries of its recording begin with. The server starts in no time because it imports no more than this."""
 
 import ctypes
 import enum
 import mmap
+import struct
 from pathlib import Path
+
+HEADER = struct.Struct("<QQ")
+
+
+def header(offset: int, length: int) -> bytes:
+    """Of an entry of the recording, whose bytes follow. A flush has no length."""
+    return HEADER.pack(offset, length)
 
 
 class Operation(enum.IntEnum):

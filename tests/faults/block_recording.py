@@ -3,23 +3,17 @@
 import enum
 import itertools
 import random
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from segments.frame import FRAME_MAGIC, SECTOR
+from tests.faults.block_control import HEADER
 from tests.faults.file_systems import run
 
-_HEADER = struct.Struct("<QQ")
 BLOCK = 4096
 """Of both file systems."""
-
-
-def header(offset: int, length: int) -> bytes:
-    """Of an entry of the recording, whose bytes follow. A flush has no length."""
-    return _HEADER.pack(offset, length)
 
 
 @dataclass(frozen=True)
@@ -37,8 +31,8 @@ Entry = BlockWrite | None
 def read_entries(recording: Path) -> Iterator[Entry]:
     """In the order in which the device answered them. What has no end yet, because it is just being written, is left out."""
     with recording.open("rb") as file:
-        while len(head := file.read(_HEADER.size)) == _HEADER.size:
-            offset, length = _HEADER.unpack(head)
+        while len(head := file.read(HEADER.size)) == HEADER.size:
+            offset, length = HEADER.unpack(head)
             data = file.read(length)
             if len(data) == length:
                 yield BlockWrite(offset, data) if length else None

@@ -18,8 +18,7 @@ from pathlib import Path
 
 import mfusepy
 
-from tests.faults.block_control import Control, Operation
-from tests.faults.block_recording import header
+from tests.faults.block_control import Control, Operation, header
 
 PR_SET_PDEATHSIG = 1
 PR_SET_IO_FLUSHER = 57

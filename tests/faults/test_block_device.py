@@ -11,9 +11,9 @@ import pytest
 from segments.disk import Disk
 from segments.frame import FRAME_MAGIC, SECTOR
 from tests.faults.block_check import RECOVERY_CUTS, BlockCheck
-from tests.faults.block_control import Operation
+from tests.faults.block_control import Operation, header
 from tests.faults.block_device import BlockDevice
-from tests.faults.block_recording import BlockWrite, Left, Replay, header, read_entries
+from tests.faults.block_recording import BlockWrite, Left, Replay, read_entries
 from tests.faults.block_run import BlockRun, record
 from tests.faults.file_systems import CannotMount, FsKind
 from tests.faults.row_ledger import Violation
