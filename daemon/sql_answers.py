@@ -44,8 +44,10 @@ class SqlAnswer:
     closed: Callable[[], None] = field(repr=False)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes of the answer, once."""
-        while chunk := await trio.to_thread.run_sync(self.file.read, CHUNK_BYTES):
+        """The bytes of the answer, once. The file is not asked for its end, when the client has everything already."""
+        left = self.size
+        while left and (chunk := await trio.to_thread.run_sync(self.file.read, min(left, CHUNK_BYTES))):
+            left -= len(chunk)
             yield chunk
 
     def close(self) -> None:

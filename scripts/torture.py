@@ -10,6 +10,9 @@ import click
 
 from tests.daemons import Daemon
 from tests.faults import source_machine
+from tests.faults.block_check import BlockCheck
+from tests.faults.block_check import Tally as BlockTally
+from tests.faults.block_run import BlockRun, record
 from tests.faults.crash_check import Tally
 from tests.faults.crash_runs import FAULTS, Job, plan, run_all
 from tests.faults.fault_sweep import EVERY_SWEEP, SHARED_SWEEPS, FaultSweep, Outcome
@@ -21,6 +24,9 @@ from tests.faults.recording import Recording
 from tests.faults.shim import Shim
 from tests.faults.traced_check import Tally as TracedTally
 from tests.faults.traced_check import check_recording
+
+FILE_SYSTEMS = click.Choice(list(FsKind), case_sensitive=False)
+"""click knows members of an enum by their names, which are in capitals."""
 
 
 @click.group(help=__doc__)
@@ -131,7 +137,7 @@ def traced(states: int, seed: int, one_in: int, recording: Path | None) -> None:
 @main.command()
 @click.option("--rounds", default=500, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--fs", type=click.Choice(list(FsKind)), default=FsKind.EXT4, show_default=True)
+@click.option("--fs", type=FILE_SYSTEMS, default=FsKind.EXT4, show_default=True)
 def powercut(rounds: int, seed: int, fs: FsKind) -> None:
     """Cut off a real file system under load, mount it again, and compare with the clients. Needs root."""
     for first in range(0, rounds, 50):
@@ -153,6 +159,33 @@ def _cut_power(scratch: Path, fs: FsKind, rounds: int, seed: int) -> None:
             print(clients)
         finally:
             daemon.end()
+
+
+@main.command()
+@click.option("--cuts", default=2000, show_default=True, help="go on until so many were judged")
+@click.option("--per-run", default=200, show_default=True, help="of one recording")
+@click.option("--recoveries", default=20, show_default=True, help="of one recording, each cut five times")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--fs", type=FILE_SYSTEMS, default=FsKind.EXT4, show_default=True)
+@click.option(
+    "--recording",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="one recording only, as a failure names it",
+)
+def blocks(cuts: int, per_run: int, recoveries: int, seed: int, fs: FsKind, recording: Path | None) -> None:
+    """Cut the power between any two blocks that a file system under a real daemon writes. Needs root and FUSE."""
+    if recording is not None:
+        print(BlockCheck(BlockRun.load(recording), seed).check(cuts=per_run, recoveries=recoveries))
+        return
+    tally = BlockTally()
+    while tally.states < cuts:
+        # Kept when something is found, which can't be seen again without it.
+        scratch = Path(tempfile.mkdtemp(prefix="siltstone-blocks-"))
+        run = record(fs, scratch, sources=3, bursts=4, seed=seed)
+        tally += BlockCheck(run, seed).check(cuts=per_run, recoveries=recoveries)
+        shutil.rmtree(scratch)
+        seed += 1
+        print(f"{fs}: {tally}; next seed {seed}", flush=True)
 
 
 @main.command()

@@ -14,7 +14,7 @@ import trio
 from daemon import sql, sql_answers
 from daemon.disk_space import DiskSpace
 from daemon.sql import QueryTimedOut, SqlConfig, SqlFailed, SqlRequest, SqlWorker
-from daemon.sql_answers import SqlBusy
+from daemon.sql_answers import SqlAnswer, SqlBusy
 from query.errors import QueryFailed, ResourceNotFound, ResultTooLarge, StatementRefused
 from query.service_tables import OPS_LOG
 from query.sql_request import Answered, Failed, decode_reply, encode_reply
@@ -303,6 +303,19 @@ class TestTurns:
             assert scope.cancelled_caught
             assert await ask(worker, "SELECT 1") == b"1\n"
             assert pid_of(worker) == before
+
+
+async def test_an_answer_is_read_to_its_size_and_the_disk_is_not_asked_again(tmp_path):
+    """A disk that fails after the last byte was sent must not look like a request that failed."""
+    path = tmp_path / "answer"
+    path.write_bytes(b"answer, and more")
+    with path.open("rb", buffering=0) as file:
+        answer = SqlAnswer("text/plain", 1, 6, (), file, lambda: None)
+        chunks = answer.chunks()
+        assert await anext(chunks) == b"answer"
+        file.close()
+        with pytest.raises(StopAsyncIteration):
+            await anext(chunks)
 
 
 async def test_the_worker_has_no_secrets_in_its_environment(start, monkeypatch):

@@ -6,15 +6,17 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1024 * 1024
 SHUTDOWN = 0x8004587D
 """FS_IOC_SHUTDOWN, the same for ext4 and xfs; with flag 2 nothing more is written, not even the journal."""
 NO_LOG_FLUSH = 2
+PATIENCE_S = 10.0
 
 
 class CannotMount(Exception):
@@ -38,6 +40,13 @@ class FsKind(enum.StrEnum):
             FsKind.XFS: ["mkfs.xfs", "-q", "-f"],
         }[self]
         run(*command, str(image))
+
+    def make_in_file(self, image: Path) -> None:
+        """Make an empty file system in a new sparse file. Raises CannotMount."""
+        require(f"mkfs.{self}")
+        with image.open("wb") as file:
+            file.truncate(self.size_bytes)
+        self.make(image)
 
 
 def run(*command: str) -> str:
@@ -63,21 +72,24 @@ class FileSystem:
     image: Path
     mount_point: Path
     options: tuple[str, ...] = ()
-    _is_mounted: bool = field(default=False, init=False)
 
     @contextmanager
     def made(self) -> Iterator["FileSystem"]:
         """Make it in a new sparse file and mount it; it is unmounted at the end. Raises CannotMount."""
-        require(f"mkfs.{self.kind}", "mount", "losetup")
-        with self.image.open("wb") as file:
-            file.truncate(self.kind.size_bytes)
-        self.kind.make(self.image)
+        self.kind.make_in_file(self.image)
+        with self.mounted():
+            yield self
+
+    @contextmanager
+    def mounted(self) -> Iterator["FileSystem"]:
+        """Mount what is in the image; it is unmounted at the end. Raises CannotMount."""
+        require("mount", "losetup")
         self.mount_point.mkdir(exist_ok=True)
         try:
-            self.mount()
-        except OSError as error:
-            raise CannotMount(f"this machine does not let us mount {self.kind}: {error}") from error
-        try:
+            try:
+                self.mount()
+            except OSError as error:
+                raise CannotMount(f"this machine does not let us mount {self.kind}: {error}") from error
             yield self
         finally:
             self.unmount(lazily=True)
@@ -86,13 +98,25 @@ class FileSystem:
         """The kernel replays the journal. Raises OSError."""
         how = ",".join((*self.options, *(() if self.image.is_block_device() else ("loop",))))
         run("mount", "-t", str(self.kind), *(("-o", how) if how else ()), str(self.image), str(self.mount_point))
-        self._is_mounted = True
+
+    @property
+    def is_mounted(self) -> bool:
+        """As the kernel has it: a test may be interrupted at any moment, and a file system may answer nothing any more."""
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        where = str(self.mount_point.resolve()).replace(" ", r"\040")
+        return any(line.split()[4] == where for line in mounts)
 
     def unmount(self, *, lazily: bool = False) -> None:
         """Raises OSError when it is in use, unless `lazily`."""
-        if self._is_mounted:
-            run("umount", *(("-l",) if lazily else ()), str(self.mount_point))
-            self._is_mounted = False
+        give_up_at = time.monotonic() + PATIENCE_S
+        while self.is_mounted:
+            try:
+                run("umount", *(("-l",) if lazily else ()), str(self.mount_point))
+            except OSError:
+                # The kernel calls it busy also for a moment after its last file was closed.
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.01)
 
     def remount(self, how: str) -> None:
         """Change options of the mounted file system. Raises OSError."""

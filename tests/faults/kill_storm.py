@@ -160,10 +160,17 @@ class Storm:
     def wait_for_rows(self) -> None:
         """Until every client has had a row stored that it had not before."""
         before = [len(ledger.stored) for ledger in self._ledgers]
+        self.wait_until(
+            lambda: all(len(ledger.stored) > had for ledger, had in zip(self._ledgers, before, strict=True)),
+            "rows are taken again",
+        )
+
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        """Let it blow until something is so. Raises Violation when it does not come."""
         give_up_at = time.monotonic() + 2 * PATIENCE_S
-        while any(len(ledger.stored) <= had for ledger, had in zip(self._ledgers, before, strict=True)):
+        while not condition():
             if time.monotonic() > give_up_at:
-                raise Violation(f"rows are not taken again; {self}")
+                raise Violation(f"waited in vain until {what}; {self}")
             self._halt.wait(0.02)
 
     def check(self, *, keeps_taken: bool = False) -> None:

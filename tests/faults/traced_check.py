@@ -1,20 +1,12 @@
 """Build what a power cut may leave at points all over the trace of a real daemon, start on it, and judge."""
 
-import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from segments.errors import KeyReused, StorageError
-from segments.filenames import SourceDir
-from segments.format_version import check_format
-from segments.keys import Key
-from segments.recovery import recover, remove_unborn
-from segments.segment_file import read_facts, read_schema
-from segments.source_log import SourceLog
 from tests.faults.crash_states import crash_states
 from tests.faults.memory_disk import Mark, MemoryDisk, Tree
 from tests.faults.recording import Recording
-from tests.faults.row_ledger import Violation, read_source
+from tests.faults.row_ledger import Violation
+from tests.faults.source_start import SourceReader, sources_after_start
 from tests.faults.story import DATA
 from tests.faults.traced_ledger import Ledgers, Recovered
 from tests.faults.traced_run import TracedRun, born
@@ -40,7 +32,7 @@ def check_recording(recording: Recording, *, seed: int = 0, one_in: int = 1) -> 
     """Judge every state, or one in so many. Raises Violation, which says how to see it again."""
     exchanges = recording.exchanges()
     run = TracedRun(recording.events(), exchanges)
-    starts = Starts([one for one in exchanges if one.key], recording.token_id)
+    starts = Starts(exchanges, recording.token_id)
     ledgers = Ledgers()
     tally, states, judged, taken = Tally(), set[int](), set[int](), 0
     for state in crash_states(born(), run.log, seed, one_in=one_in):
@@ -69,55 +61,21 @@ def check_recording(recording: Recording, *, seed: int = 0, one_in: int = 1) -> 
 class Starts:
     """Starts on what crashes left. A source that is as it was in an earlier state comes up as it did then."""
 
-    def __init__(self, keyed: list[Exchange], token_id: str) -> None:
-        self._now = datetime.now(UTC)
-        self._keys = {one.number: self._key(one, token_id) for one in keyed}
+    def __init__(self, exchanges: list[Exchange], token_id: str) -> None:
+        self._reader = SourceReader(exchanges, token_id)
         self._known: dict[int, Recovered] = {}
 
     @property
     def recoveries(self) -> int:
         return len(self._known)
 
-    def _key(self, exchange: Exchange, token_id: str) -> Key:
-        assert exchange.key is not None
-        fingerprint = hashlib.sha256(exchange.body).hexdigest()
-        return Key(token_id, exchange.key, fingerprint, int(self._now.timestamp()))
-
     def on(self, tree: Tree) -> dict[str, Recovered]:
         """The sources that there are after a start, by name. Raises Violation."""
         disk = MemoryDisk(tree)
-        if not disk.exists(DATA.sources):
-            return {}
-        try:
-            check_format(disk, DATA)
-            remove_unborn(disk, DATA)
-        except StorageError as error:
-            raise Violation(f"there is no start on this data directory: {error}") from error
         found = {}
-        for name in disk.listdir(DATA.sources):
-            source = DATA.source(name)
-            files = hash((name, tuple(disk.cache.walk(disk.inode(source.path)))))
+        for source in sources_after_start(disk, DATA):
+            files = hash((source.name, tuple(disk.cache.walk(disk.inode(source.path)))))
             if files not in self._known:
-                self._known[files] = self._recover(disk, source)
-            found[name] = self._known[files]
+                self._known[files] = self._reader.recover(disk, source)
+            found[source.name] = self._known[files]
         return found
-
-    def _recover(self, disk: MemoryDisk, source: SourceDir) -> Recovered:
-        # Footers are remembered by disk and path, and the disks of a run are many.
-        read_facts.cache_clear()
-        read_schema.cache_clear()
-        try:
-            log = recover(disk, source, now=self._now).log
-        except StorageError as error:
-            raise Violation(f"source {source.name} does not come up: {error}") from error
-        if log.damage:
-            raise Violation(f"a crash is taken for corruption of {source.name}: {[*map(str, log.damage)]}")
-        keys = frozenset(number for number, key in self._keys.items() if _remembers(log, key))
-        return Recovered(read_source(disk, source), tuple(column.name for column in log.schema.columns), keys)
-
-
-def _remembers(log: SourceLog, key: Key) -> bool:
-    try:
-        return log.keys.find(key) is not None
-    except KeyReused as error:
-        raise Violation(f"the key {key.key} is remembered with another body") from error

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from tests.daemons import Daemon, wal_files
@@ -20,7 +20,7 @@ PATIENCE_S = 120.0
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and how it was answered. `source` is the name that its data source had first.
+    """One request and how it was answered; status 0: not yet. `source` is the name that its data source had first.
 
     `ids` are the rows of a post; `name` is the source's name from a rename on.
     """
@@ -64,12 +64,19 @@ class TracedStory:
     ) -> Answer:
         number = next(self._numbers)
         headers = {"X_Exchange": str(number)} | ({"Idempotency_Key": key} if key else {})
-        answer = self._daemon.call(method, target, b"\n".join(map(event, ids)), **headers)
+        told = Exchange(number, life.first_name, what, tuple(ids), key, life.name, 0, "")
+        self.began(told)
+        answer = self._daemon.call(method, target, told.body, **headers)
         assert answer.status in (200, 202), answer
-        request_id = answer.headers["x-request-id"]
-        told = Exchange(number, life.first_name, what, tuple(ids), key, life.name, answer.status, request_id)
-        self.exchanges.append(told)
+        self.ended(replace(told, status=answer.status, request_id=answer.headers["x-request-id"]))
         return answer
+
+    def began(self, exchange: Exchange) -> None:
+        """Called before a request is sent, by any thread."""
+
+    def ended(self, exchange: Exchange) -> None:
+        """Called when it is answered."""
+        self.exchanges.append(exchange)
 
     def has_log(self, name: str) -> bool:
         return bool(wal_files(self._daemon.data, name))

@@ -3,8 +3,9 @@
 Python imports a module of this name at its start when its folder is on PYTHONPATH; so the programs are the real ones, and
 the class that they find in `segments.disk` is this one. SILTSTONE_SEAM_LOG names the file to write to.
 
-Two more make mistakes that a test is to notice: what SILTSTONE_SEAM_UNSYNCED, a regular expression, matches the path of is
-said to be synced and is not; what SILTSTONE_SEAM_SECRET matches is done and not written down.
+Three more make mistakes that a test is to notice: what SILTSTONE_SEAM_UNSYNCED, a regular expression, matches the path of is
+said to be synced and is not; a sync that fails of what SILTSTONE_SEAM_RETRIED matches is tried again; what SILTSTONE_SEAM_SECRET
+matches is done and not written down.
 """
 
 import os
@@ -16,7 +17,9 @@ from pathlib import Path
 import segments.disk
 
 LOG = os.open(os.environ["SILTSTONE_SEAM_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-UNSYNCED, SECRET = (re.compile(os.environ.get(f"SILTSTONE_SEAM_{name}", "(?!)")) for name in ("UNSYNCED", "SECRET"))
+UNSYNCED, RETRIED, SECRET = (
+    re.compile(os.environ.get(f"SILTSTONE_SEAM_{name}", "(?!)")) for name in ("UNSYNCED", "RETRIED", "SECRET")
+)
 _paths: dict[int, Path] = {}
 """By descriptor, as they were when it was opened."""
 
@@ -46,8 +49,14 @@ class RecordingDisk(segments.disk.Disk):
         _record("write", _paths[descriptor], f"{offset}+{len(data)} {zlib.crc32(data):08x}")
 
     def sync(self, descriptor: int) -> None:
-        if not UNSYNCED.search(str(_paths[descriptor])):
-            super().sync(descriptor)
+        path = str(_paths[descriptor])
+        if not UNSYNCED.search(path):
+            try:
+                super().sync(descriptor)
+            except OSError:
+                if not RETRIED.search(path):
+                    raise
+                super().sync(descriptor)
         _record("sync", _paths[descriptor])
 
     def sync_dir(self, path: Path) -> None:
