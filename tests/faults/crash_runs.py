@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from tests.faults.crash_check import Tally, born, check_story
 from tests.faults.judge import Violation
 from tests.faults.memory_disk import KILL, NO_FAULT, ON, Fault, MemoryDisk
+from tests.faults.read_once import reading_once
 from tests.faults.stories import STORIES, made_up
 from tests.faults.story import Story
 
@@ -51,8 +52,9 @@ class Job:
         """Raises Violation, which says how to see it again."""
         tally = Tally()
         try:
-            for fault in self.faults():
-                tally += check_story(self.tell, fault=fault, seed=self.seed, one_in=self.one_in)
+            with reading_once():
+                for fault in self.faults():
+                    tally += check_story(self.tell, fault=fault, seed=self.seed, one_in=self.one_in)
         except Violation as violation:
             again = f"scripts/torture crash --story {self.story} --fault {self.fault} --seed {self.seed} --one-in {self.one_in}"
             raise Violation(f"{violation}\nagain: {again}") from violation

@@ -1,14 +1,16 @@
 """The crash check proves itself: each mistake put into the storage code on purpose is caught."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from segments import compaction, frame, merge, source_log, wal_reader
+from segments import compaction, frame, merge, recovery, source_log, wal_reader
 from segments.disk import remove_tree
-from segments.filenames import Lsn, WalName
+from segments.filenames import DataDir, Lsn, WalName
 from segments.keys import KeyWindow, Notes, encode_notes
 from segments.manifest import read_manifest, write_applied
 from segments.wal_writer import WalWriter
@@ -156,6 +158,14 @@ def dead_files_removed_in_any_order(patch: Patch) -> None:
     patch.setattr(compaction, "remove_covered", remove)
 
 
+@contextmanager
+def without_syncs_of(directory: Path) -> Iterator[None]:
+    whole = MemoryDisk.sync_dir
+    with pytest.MonkeyPatch.context() as inner:
+        inner.setattr(MemoryDisk, "sync_dir", lambda disk, path: None if path == directory else whole(disk, path))
+        yield
+
+
 def while_a_day_is_built(method: str) -> Callable[[Patch], None]:
     """A sync is left out."""
 
@@ -216,6 +226,35 @@ def files_that_stay_forgotten(patch: Patch) -> None:
     patch.setattr(MemoryDisk, "link", lambda *_: None)
 
 
+def schema_not_synced_before_a_new_file(patch: Patch) -> None:
+    whole = source_log.SourceLog._start_file
+
+    def start(log: source_log.SourceLog, now: Any) -> None:
+        with without_syncs_of(log.source.path):
+            whole(log, now)
+
+    patch.setattr(source_log.SourceLog, "_start_file", start)
+
+
+def drop_that_was_cut_short_goes_on_without_a_sync(patch: Patch) -> None:
+    whole = recovery.remove_unborn
+
+    def remove(disk: Any, data: DataDir) -> None:
+        with without_syncs_of(data.sources):
+            whole(disk, data)
+
+    for module in ("judge", "story"):
+        patch.setattr(f"tests.faults.{module}.remove_unborn", remove)
+
+
+def failed_rows_not_void_before_a_truncate(patch: Patch) -> None:
+    patch.setattr(source_log.SourceLog, "void", lambda log, now: None)
+
+
+def pages_of_a_dead_file_kept(patch: Patch) -> None:
+    patch.setattr(WalWriter, "abandon", WalWriter.close)
+
+
 BUGS = [
     acknowledged_before_the_sync,
     failed_sync_tried_again,
@@ -235,6 +274,10 @@ BUGS = [
     readers_do_not_sync,
     old_names_believed,
     dead_files_removed_in_any_order,
+    schema_not_synced_before_a_new_file,
+    drop_that_was_cut_short_goes_on_without_a_sync,
+    failed_rows_not_void_before_a_truncate,
+    pages_of_a_dead_file_kept,
 ]
 BUGS_OF_MERGES = [
     *map(while_a_day_is_built, ("sync", "sync_dir")),
