@@ -22,7 +22,7 @@ REMEMBERED = 4096
 parse = functools.lru_cache(REMEMBERED)(datafile.parse_datafile)
 
 
-class Segment(pq.ParquetFile):
+class Segment(pq.ParquetFile):  # type: ignore[misc]  # pyarrow ships no types
     """One file, whose rows are decoded once."""
 
     @functools.cached_property
@@ -34,7 +34,8 @@ class Segment(pq.ParquetFile):
 
     @functools.cached_property
     def rows(self) -> list[dict[str, Any]]:
-        return self.whole.to_pylist()
+        rows: list[dict[str, Any]] = self.whole.to_pylist()
+        return rows
 
 
 @functools.lru_cache(REMEMBERED)
