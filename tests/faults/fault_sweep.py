@@ -24,7 +24,7 @@ from tests.http_client import Answer
 
 AT_ONCE = 24
 PARTS = 4
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 REFUSED = {500, 503}
 ALTERED = "id Nullable(String), v Nullable(Int64), extra Nullable(Int64)"
 

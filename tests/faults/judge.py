@@ -38,7 +38,7 @@ def recovered(disk: MemoryDisk, requests: list[Request]) -> Found:
             return Found(NOTHING, False, (), frozenset(), 0)
         log = recover(disk, SOURCE, now=NOW).log
         rows = read_rows(disk)
-    except StorageError as error:
+    except (StorageError, OSError) as error:
         raise Violation(f"the source can't be read: {error}") from error
     if log.damage or rows.damage:
         raise Violation(f"a crash is taken for corruption: {[*map(str, log.damage), *map(str, rows.damage)]}")

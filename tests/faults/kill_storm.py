@@ -17,7 +17,7 @@ from tests.faults.row_ledger import Violation
 CLIENTS = 8
 SOURCES = ("t", "u", "v")
 SIZES = (1, 1, 1, 50, 50, 2000)
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 @dataclass

@@ -105,6 +105,18 @@ def removals(story: Story) -> None:
     story.read()
 
 
+def vain_commits(story: Story) -> None:
+    """Rows are taken away right after a commit that may have failed, and whose file nothing has voided yet."""
+    story.create()
+    story.open()
+    story.commit(story.request(0, 1))
+    story.truncate("quarantine")
+    story.commit(story.request(1, 1))
+    story.truncate("rows")
+    story.commit(story.request(1))
+    story.truncate("rows")
+
+
 def merges(story: Story) -> None:
     """Two days of small segments, with a floor between them; what is read and written before and after days are swapped."""
     story.create()
@@ -159,5 +171,5 @@ def made_up(seed: int) -> Callable[[Story], None]:
 
 
 STORIES: dict[str, Callable[[Story], None]] = {
-    story.__name__: story for story in (appends, compactions, merges, restarts, changes, removals)
+    story.__name__: story for story in (appends, compactions, merges, restarts, changes, removals, vain_commits)
 }

@@ -22,12 +22,13 @@ from segments.manifest import read_manifest
 from segments.merge import merge_next
 from segments.recovery import create_source, recover, remove_unborn, unname_source
 from segments.replaying import replay
-from segments.segment_file import check_segment, open_segment, read_schema
+from segments.segment_file import check_segment, read_schema
 from segments.snapshot import open_snapshot
 from segments.source_log import SourceLog
 from segments.truncation import replace_rows, truncate
 from tests.faults.faulty_disk import Died
 from tests.faults.memory_disk import MemoryDisk
+from tests.faults.read_once import open_segment
 
 DATA = DataDir(Path("/data"))
 SOURCE = DATA.source("events")
@@ -266,10 +267,10 @@ def read_rows(disk: MemoryDisk) -> Rows:
     snapshot = open_snapshot(disk, SOURCE, to_show=True)
     for ref in (*snapshot.rows.segments, *snapshot.quarantine.segments, *snapshot.others):
         check_segment(disk, ref)
-    good = [row for ref in snapshot.rows.segments for row in open_segment(disk, ref).read().to_pylist()]
+    good = [row for ref in snapshot.rows.segments for row in open_segment(disk, ref).rows]
     good += snapshot.rows.tail.to_pylist()
     replayed = set(snapshot.replayed.to_pylist())
-    bad = [row for ref in snapshot.quarantine.segments for row in open_segment(disk, ref).read().to_pylist()]
+    bad = [row for ref in snapshot.quarantine.segments for row in open_segment(disk, ref).rows]
     bad = [row for row in bad if row["c__lsn"] not in replayed] + snapshot.quarantine.tail.to_pylist()
     sent = [orjson.loads(row["c__row"]) for row in bad]
     foreign: list[object] = [row for row in (*good, *sent) if row["text"] != text_of(row["id"])]
