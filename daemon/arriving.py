@@ -36,7 +36,7 @@ class ArrivingRows:
     def body(self) -> mmap.mmap:
         """What has come, and zeros. Takes memory only where bytes are: a slow sender must not hold what it has announced, nor
         one that is refused."""
-        return mmap.mmap(-1, self._size_bytes)
+        return mmap.mmap(-1, self._size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
     def room(self) -> memoryview:
         """Where the next bytes go."""
@@ -100,7 +100,12 @@ async def decode_arriving(
             rows.end()
         except Exception as error:  # noqa: BLE001 -- raised again below, without the nursery's wrapping
             rows.fail(error)
-    if rows.failure is not None:
-        raise rows.failure
+    failure, rows.failure = rows.failure, None
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            # Its traceback leads to this frame, and from here to the body: a ring that nobody would free for long.
+            del failure, rows
     joined = rows.joined
     return (rows.body[:], None) if joined is None else (rows.body, joined)

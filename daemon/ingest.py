@@ -232,7 +232,8 @@ class Ingest:
         _log.error("rows could not be stored", source=self.log.source.name, reason=str(error))
         for ticket in group.tickets:
             if ticket.outcome is None:
-                ticket.outcome = error
+                # Without its frames, which lead back to the group and its rows: nobody would free such a ring for long.
+                ticket.outcome = error.with_traceback(None)
 
     def _work(
         self, group: Group, prepared: Prepared | None, *, durably: bool, mark: bool, errand: Errand | None

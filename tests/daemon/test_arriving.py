@@ -1,5 +1,7 @@
 """Rows decoded while their body arrives are those of the whole body, wherever it was cut."""
 
+import gc
+import weakref
 from datetime import datetime
 
 import pytest
@@ -77,3 +79,29 @@ def test_what_reading_or_decoding_refuses_comes_out_as_it_is():
 
     with pytest.raises(trio.BrokenResourceError):
         trio.run(decode_arriving, leave, 1, BulkDecoder(SCHEMA, NOW, too_many), trio.CapacityLimiter(2))
+
+
+def test_a_body_that_was_refused_takes_no_memory_any_more():
+    """Not even until garbage is collected, which is seldom here."""
+    held: list[weakref.ref[BulkDecoder]] = []
+
+    async def refuse(sink) -> bytes:
+        sink.room()[:1] = b"{"
+        sink.came(1)
+        raise Refused(503, "no room")
+
+    async def run() -> None:
+        decoder = BulkDecoder(SCHEMA, NOW, lambda _: None)
+        held.append(weakref.ref(decoder))
+        try:
+            await decode_arriving(refuse, 100, decoder, trio.CapacityLimiter(2))
+        except Refused:
+            pass
+
+    gc.collect()
+    gc.disable()
+    try:
+        trio.run(run)
+        assert held[0]() is None
+    finally:
+        gc.enable()
