@@ -71,7 +71,10 @@ class Snapshot:
 
 
 def read_consistently(disk: Disk, source: SourceDir, *, to_show: bool) -> tuple[Log, Manifest]:
-    """`to_show`: on a disk that does not sync, too, with what is safe. The log above the segments, and the segments, as they were together at one moment. Raises Corruption."""
+    """The log above the segments, and the segments, as they were together at one moment. Raises Corruption.
+
+    `to_show`: on a disk that does not sync too, with what is known to be durable.
+    """
     damaged = 0
     for _ in range(ATTEMPTS_MAX):
         try:
