@@ -24,6 +24,7 @@ from scripts.benchmarks.report import Result, svg, text, write_json
 from scripts.benchmarks.slow_lane import slow_lane
 from scripts.benchmarks.sources import sources
 from scripts.benchmarks.sustained import sustained
+from scripts.benchmarks.workers import workers
 
 CONTENDERS = ["siltstoned", "influxd", "clickhouse", "bare"]
 
@@ -42,6 +43,7 @@ WORKLOADS = {
     "micro": Workload(micro, "100 events a request at 8 connections"),
     "slow-lane": Workload(slow_lane, "bad rows, codecs, nesting, many columns, each beside its clean twin", rounds=3),
     "sources": Workload(sources, "1, 100 and very many data sources", rounds=3),
+    "workers": Workload(workers, "front processes, beside none and with pinned cores", rounds=3),
     "sustained": Workload(sustained, "minutes at full speed, with compaction and without", rounds=1, seconds=300),
     "reads": Workload(reads, "siltstone query beside plain DuckDB on the same files"),
     "recovery": Workload(recovery, "a start on a large log", rounds=3),
