@@ -21,7 +21,7 @@ class Intake:
         self.budget = budget
         self.unpacking = trio.CapacityLimiter(UNPACKED_AT_ONCE)
         self.space = space
-        self._bytes_max = bytes_max
+        self.bytes_max = bytes_max
 
     async def read_rows(self, request: Request, reservation: Reservation, sink: Sink | None = None) -> bytes:
         """As `read`, of what is to be stored. Also raises NoRoom, before the body is read."""
@@ -37,12 +37,12 @@ class Intake:
         codec = codec_of(request.head.headers.get(b"content-encoding"))
         announced = request.head.content_length
         if announced is not None:
-            if announced > self._bytes_max:
+            if announced > self.bytes_max:
                 raise self._too_large(announced)
             # Held only as it comes: a slow sender must not keep room that it does not fill.
             self.budget.check_room(announced)
         try:
-            body = await request.connection.read_body(bytes_max=self._bytes_max, progress=reservation, sink=sink)
+            body = await request.connection.read_body(bytes_max=self.bytes_max, progress=reservation, sink=sink)
         except BodyTooLarge as error:
             raise self._too_large(error.seen) from None
         reservation.hold(len(body))
@@ -52,13 +52,13 @@ class Intake:
         def hold(size: int) -> None:
             trio.from_thread.run_sync(reservation.hold, len(body) + size)
 
-        work = partial(unfold, body, codec, bytes_max=self._bytes_max, progress=hold)
+        work = partial(unfold, body, codec, bytes_max=self.bytes_max, progress=hold)
         try:
             unfolded = await trio.to_thread.run_sync(work)
         except UnfoldsTooFar:
             raise Refused(
                 413,
-                f"the body is more than {self._bytes_max} bytes after decompression, which is the limit; "
+                f"the body is more than {self.bytes_max} bytes after decompression, which is the limit; "
                 "send it in parts",
             ) from None
         except BrokenCoding as error:
@@ -68,5 +68,5 @@ class Intake:
 
     def _too_large(self, seen: int) -> Refused:
         return Refused(
-            413, f"the body has {seen} bytes or more; {self._bytes_max} is the limit for one request, send it in parts"
+            413, f"the body has {seen} bytes or more; {self.bytes_max} is the limit for one request, send it in parts"
         )

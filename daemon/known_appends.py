@@ -74,7 +74,7 @@ class KnownAppends:
 
     def _call(self, head: Head) -> Call | None:
         length = head.content_length or 0
-        if self._limits.is_on or not 0 < length <= INLINE_BYTES_MAX:
+        if self._limits.is_on or not 0 < length <= min(INLINE_BYTES_MAX, self._intake.bytes_max):
             return None
         if any(name in head.headers for name in _OUT_OF_THE_ORDINARY):
             return None

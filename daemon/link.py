@@ -78,13 +78,13 @@ class Link:
 
     def _send_at_once(self) -> None:
         while self._unsent:
-            data, descriptors = self._unsent.popleft()
+            data, descriptors = self._unsent[0]
             beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
             try:
                 sent = self._kernel.sendmsg([data], beside)
             except BlockingIOError:
-                self._unsent.appendleft((data, descriptors))
                 return
+            self._unsent.popleft()
             for descriptor in descriptors:
                 os.close(descriptor)
             if sent < len(data):

@@ -35,9 +35,9 @@ from segments.format_version import check_format, write_format
 from segments.recovery import remove_unborn
 
 LOCK_PATIENCE_S = 1.0
+"""The compaction child of a killed daemon holds the lock for the moment that it takes to notice."""
 MAY_BE_THERE = {"LOCK", "lost+found"}
 """In a new data directory: a start that was cut short left the one, a fresh file system has the other."""
-"""The compaction child of a killed daemon holds the lock for the moment that it takes to notice."""
 _log = structlog.get_logger("server")
 
 

@@ -66,7 +66,7 @@ def _data_option(command: F) -> F:
         required=True,
         callback=_check_data,
         type=click.Path(path_type=Path, exists=True, file_okay=False),
-        help="The daemon's data directory, or SILTSTONE_DATA; the daemon may run or not.",
+        help="The daemon's data directory, or SILTSTONE_DATA.",
     )(command)
 
 

@@ -52,7 +52,7 @@ def _verify(disk: Disk, source: SourceDir) -> Verdict:
     problems += [str(damage) for damage in (*manifest.damage, *log.damage, *log.unsure)]
     rows = 0
     lost: list[str] = []
-    for ref in (*manifest.rows, *manifest.quarantine, *manifest.keys):
+    for ref in (*manifest.rows, *manifest.quarantine, *manifest.keys, *manifest.replays):
         try:
             check_segment(disk, ref)
             facts = read_facts(disk, ref)

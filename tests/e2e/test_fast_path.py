@@ -187,3 +187,14 @@ def test_an_answer_that_nobody_reads_keeps_nobody_else_waiting(daemon):
         for _ in range(20):
             assert daemon.post(b'{"n":1}', "name=small&wait=true").status == 200
     assert warm
+
+
+def test_a_small_limit_on_bodies_holds_under_a_head_that_comes_again_too(tmp_path):
+    daemon = Daemon(tmp_path / "data", "--max-body", "2000").start()
+    try:
+        assert daemon.post(b'{"n":1}').status == 200
+        for _ in range(3):
+            assert daemon.post(b'{"n":2}' + b" " * 5000).status == 413
+        assert daemon.stop() == 0
+    finally:
+        daemon.end()

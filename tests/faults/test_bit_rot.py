@@ -141,6 +141,28 @@ def test_a_repair_keeps_all_that_checks_and_makes_the_source_take_rows_again(who
     assert repairs > 20
 
 
+def test_rot_in_a_segment_of_replays_is_noticed_and_mended(tmp_path):
+    """No row of the source can be read without it, so what is not noticed here could never be repaired."""
+    stored = Stored(tmp_path).create()
+    log = stored.open()
+    commit(log, body(-1))
+    stored.compact(log)
+    log.commit([Write(parse_body(body(1)), replays=(1,))], NOW, durably=True)
+    stored.compact(log)
+    (path,) = stored.source.path.glob("replays/*/*")
+    content = path.read_bytes()
+    assert not is_noticed(stored)
+    for at in range(0, len(content), 23):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        assert is_noticed(stored), at
+
+    done = repair_source(stored.disk, stored.source, now=NOW)
+    assert any("in quarantine again" in note for note in done.notes)
+    assert not is_noticed(stored)
+    assert stored.ids() == [1]
+    assert len(stored.quarantined()) == 1
+
+
 def test_a_repair_cut_short_goes_on(whole, tmp_path):
     """Killed at each of its operations, and run again."""
     for at in count(1):
