@@ -54,8 +54,7 @@ class ArrivingRows:
         """There is no more."""
         self._decode_to(self._arrived)
 
-    @property
-    def joined(self) -> Decoded | None:
+    def join(self) -> Decoded | None:
         """The rows, once all parts are decoded; None when the body must be looked at as a whole."""
         if self._is_array:
             return None
@@ -107,5 +106,5 @@ async def decode_arriving(
         finally:
             # Its traceback leads to this frame, and from here to the body: a ring that nobody would free for long.
             del failure, rows
-    joined = rows.joined
+    joined = rows.join()
     return (rows.body[:], None) if joined is None else (rows.body, joined)

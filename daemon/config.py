@@ -58,7 +58,7 @@ ROWS_MAX = 1_000_000
 CELLS_MAX = 20_000_000
 """Rows times columns of one request: `{}` is three bytes, and 8 for each of 500 columns once it is decoded."""
 INLINE_BYTES_MAX = 64 * 1024
-"""Bodies up to here are parsed in the connection's task: a thread costs more than the parsing."""
+"""Bodies up to here are parsed at once, among everything else: a thread costs more than the parsing."""
 SOURCE_IDLE_S = 600.0
 """An actor without work for this long, with nothing left in its WAL, goes away."""
 DOCUMENTATION_URL = "/"

@@ -1,7 +1,7 @@
 """A front process: takes connections, answers the requests whose heads are known, and hands every other one over.
 
 It parses no HTTP, knows no token and writes no file. A request that comes whole under a head that the daemon has told it of
-goes to the daemon as (plan, body), and comes back as an answer. Whatever else comes on a connection, the daemon gets the
+goes to the daemon as (number of the head, body), and comes back as an answer. Whatever else comes on a connection, the daemon gets the
 connection, with the bytes, and serves it as it serves its own; it gives it back when it is at rest after a request whose
 head is for here. So all that is decided is decided in one place, with one process or many.
 """
@@ -18,7 +18,7 @@ import trio
 from daemon.admission import Watch, connections_max
 from daemon.fast_path import FastPath
 from daemon.head_cache import Fields, Head, Heads, KnownHead
-from daemon.link import Kind, Link, Message
+from daemon.link import LOST, Kind, Link, Message
 from daemon.transport import Transport
 
 _NO_HEAD = Head(b"", b"", {})
@@ -85,9 +85,9 @@ class Front:
             background.cancel_scope.cancel()
 
     async def _obey(self, connections: trio.Nursery) -> None:
-        async for messages, descriptors in self._link.messages():
-            for message in messages:
-                self._take(message, connections, descriptors.popleft() if message[0] == Kind.GIVE_BACK else -1)
+        async for messages in self._link.messages():
+            for message, descriptor in messages:
+                self._take(message, connections, descriptor)
         # Without the daemon nothing here can go on: not even a request under way has an answer.
         os._exit(0)
 
@@ -96,9 +96,9 @@ class Front:
         if kind in (Kind.DONE, Kind.NOT_HERE):
             self._appends.end(*rest)
         elif kind == Kind.HEAD:
-            raw, body_length, plan = rest
-            self._heads.requests.keep(raw, KnownHead(_NO_HEAD, body_length, plan))
-        elif kind == Kind.GIVE_BACK:
+            raw, body_length, number = rest
+            self._heads.requests.keep(raw, KnownHead(_NO_HEAD, body_length, number))
+        elif kind == Kind.GIVE_BACK and descriptor != LOST:
             connection = trio.socket.from_stdlib_socket(socket.socket(fileno=descriptor))
             connections.start_soon(self._serve, trio.SocketStream(connection))
         elif kind == Kind.CLOSING:

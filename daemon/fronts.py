@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections import deque
 from functools import partial
 
 import structlog
@@ -14,17 +13,17 @@ from daemon.admission import Watched
 from daemon.answers import Refused
 from daemon.head_cache import Heads, KnownHead
 from daemon.known_appends import Append, KnownAppends
-from daemon.link import Kind, Link, Message
+from daemon.link import LOST, Kind, Link, Message
 from daemon.refusals import written
 from daemon.routes import Routes
 from daemon.transport import GivenAway, Rest, Transport
 
 RESTART_PAUSE_S = 1.0
-PLANS_KEPT = 10_000
+HEADS_KEPT = 10_000
 _log = structlog.get_logger("fronts")
 
 
-class Plans:
+class NumberedHeads:
     """Heads that fronts have been told of, by number; the oldest are forgotten, and refused when they come."""
 
     def __init__(self) -> None:
@@ -38,7 +37,7 @@ class Plans:
             self._last += 1
             self._heads[self._last] = known
             self._numbers[known] = self._last
-        if len(self._heads) > PLANS_KEPT:
+        if len(self._heads) > HEADS_KEPT:
             del self._numbers[self._heads.pop(next(iter(self._heads)))]
         return self._numbers[known]
 
@@ -49,9 +48,11 @@ class Plans:
 class FrontEnd:
     """One front process, for as long as it lives: where its connections rest, and who stores its rows."""
 
-    def __init__(self, link: Link, plans: Plans, appends: KnownAppends, heads: Heads, own_rest: Rest) -> None:
+    def __init__(
+        self, link: Link, numbered: NumberedHeads, appends: KnownAppends, heads: Heads, own_rest: Rest
+    ) -> None:
         self._link = link
-        self._plans = plans
+        self._numbered = numbered
         self._appends = appends
         self._heads = heads
         self._own_rest = own_rest
@@ -66,14 +67,14 @@ class FrontEnd:
             return await self._own_rest.next_bytes(transport, watched, kept)
         known = found[0]
         descriptor = os.dup(transport.kernel.fileno())
-        self._link.post(Kind.HEAD, kept, known.body_length, self._plans.number(known))
+        self._link.post(Kind.HEAD, kept, known.body_length, self._numbered.number(known))
         self._link.post(Kind.GIVE_BACK, descriptor=descriptor)
         self._link.flush()
         raise GivenAway
 
-    def append(self, request_id: int, plan: int, body: bytes) -> None:
+    def append(self, request_id: int, head: int, body: bytes) -> None:
         """Store the rows that the front has sent; it is told of the outcome, or that they are not for it."""
-        known, append = self._plans.find(plan), None
+        known, append = self._numbered.find(head), None
         try:
             if known is not None:
                 append = self._appends.begin(known, body, request_id, partial(self._done, request_id))
@@ -112,7 +113,7 @@ class Fronts:
         self._appends = appends
         self._heads = heads
         self._own_rest = own_rest
-        self._plans = Plans()
+        self._numbered = NumberedHeads()
         self._links: set[Link] = set()
         self._closing = False
 
@@ -134,7 +135,10 @@ class Fronts:
 
     async def _keep_going(self, number: int, connections: trio.Nursery) -> None:
         while not self._closing:
-            await self._run_one(number, connections)
+            try:
+                await self._run_one(number, connections)
+            except Exception:  # noqa: BLE001 -- whatever is wrong with one front, the daemon and the others go on
+                _log.exception("a front process failed", front=number + 1)
             if not self._closing:
                 _log.error("a front process ended and is started again", front=number + 1)
                 await trio.sleep(RESTART_PAUSE_S)
@@ -149,14 +153,14 @@ class Fronts:
         process = await trio.lowlevel.open_process(command, pass_fds=passed, stdin=subprocess.DEVNULL, process_group=0)
         theirs.close()
         link = Link(ours)
-        front = FrontEnd(link, self._plans, self._appends, self._heads, self._own_rest)
+        front = FrontEnd(link, self._numbered, self._appends, self._heads, self._own_rest)
         self._links.add(link)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_send, link)
-                async for messages, descriptors in link.messages():
-                    for message in messages:
-                        self._take(front, message, descriptors, connections)
+                async for messages in link.messages():
+                    for message, descriptor in messages:
+                        self._take(front, message, descriptor, connections)
                     self._appends.commit()
                     link.flush()
                 nursery.cancel_scope.cancel()
@@ -168,13 +172,13 @@ class Fronts:
                 process.kill()
                 await process.wait()
 
-    def _take(self, front: FrontEnd, message: Message, descriptors: deque[int], connections: trio.Nursery) -> None:
+    def _take(self, front: FrontEnd, message: Message, descriptor: int, connections: trio.Nursery) -> None:
         kind, *rest = message
         if kind == Kind.APPEND:
             front.append(*rest)
-        elif kind == Kind.HAND_OVER:
+        elif kind == Kind.HAND_OVER and descriptor != LOST:
             (arrived,) = rest
-            connections.start_soon(self._serve, descriptors.popleft(), arrived, front)
+            connections.start_soon(self._serve, descriptor, arrived, front)
 
     async def _serve(self, descriptor: int, arrived: bytes, front: FrontEnd) -> None:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=descriptor)))

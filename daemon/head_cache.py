@@ -47,7 +47,8 @@ class Head:
 
 
 class KnownHead:
-    """A head seen before, the length of the body that follows it, and a place for what its reader has made of it."""
+    """A head seen before, the length of the body that follows it, and a place for what its reader has made of it: a plan, or
+    in a front the number that the daemon knows it by."""
 
     __slots__ = ("body_length", "head", "plan")
 

@@ -1,7 +1,7 @@
 """The ingest actor: one for each open source, with one group in flight.
 
 While a group is written and synced, new requests collect in the inbox; when the sync returns, all that collected is the
-next group. There is no timer and no batch size: the disk sets the pace, and one fdatasync answers every request.
+next group. There is no timer and no batch to fill: the disk sets the pace, and one fdatasync answers every request.
 """
 
 from collections import deque
@@ -39,6 +39,7 @@ class Ingest:
         self._sync_interval_s = sync_interval_s
         self._idle_after_s = idle_after_s
         self._waiting: deque[Group] = deque()
+        # Kept until it has landed well: what is left of it when the actor fails, its end answers.
         self._flying: Group | None = None
         self._is_under_way = False
         self._failure: Exception | None = None
@@ -215,6 +216,7 @@ class Ingest:
             self._failure = error
         else:
             self.begin()
+            # Each has its outcome; were one left out by a mistake, its sender must not wait for ever.
             group.resolve(ActorFailed())
         chore = self._next_chore()
         if self._failure or self._closing or (chore is not None and chore < self._wakes_at):
@@ -243,8 +245,8 @@ class Ingest:
             if group.tickets and group.tickets[0].outcome is None:
                 prepared = prepared or self.log.prepare([ticket.write for ticket in group.tickets], datetime.now(UTC))
                 done = self.log.write(prepared, durably=durably)
-                for ticket, outcome in zip(group.tickets, done, strict=True):
-                    ticket.outcome = outcome
+                for ticket, committed in zip(group.tickets, done, strict=True):
+                    ticket.outcome = committed
             elif durably:
                 self.log.sync()
             if mark:

@@ -26,8 +26,10 @@ class KeyRoom:
         while True:
             await trio.sleep(TICK_S)
             excess = self._sources.key_memory.excess(TIGHT)
+            if not excess:
+                continue
             self._close_idle(excess)
-            if excess and trio.current_time() >= self._expire_at:
+            if trio.current_time() >= self._expire_at:
                 await self._expire()
                 self._expire_at = trio.current_time() + EXPIRE_EVERY_S
 

@@ -6,6 +6,7 @@ messages that speak of them.
 """
 
 import array
+import errno
 import marshal
 import os
 import socket
@@ -27,7 +28,7 @@ class Kind(IntEnum):
     """What a message says, and what follows: see the two ends, `front` and `fronts`."""
 
     APPEND = 0
-    """From a front: number of the request, number of its plan, body."""
+    """From a front: number of the request, number of its head, body."""
     DONE = 1
     """To a front: number of the request, status, fields, body."""
     NOT_HERE = 2
@@ -37,9 +38,16 @@ class Kind(IntEnum):
     GIVE_BACK = 4
     """To a front: a connection that is between two requests; with its socket."""
     HEAD = 5
-    """To a front: a head, the length of its body, number of the plan for it."""
+    """To a front: a head, the length of its body, and its number."""
     CLOSING = 6
     """To a front: take no more connections."""
+
+
+_WITH_SOCKET = {Kind.HAND_OVER, Kind.GIVE_BACK}
+LOST = -1
+"""Stands for a descriptor that this process had no room for; whoever is on the other side of its socket is cut off."""
+_LATER = {errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
+RETRY_AFTER_S = 0.05
 
 
 class Link:
@@ -76,19 +84,25 @@ class Link:
         if self._unsent:
             self._more.set()
 
-    def _send_at_once(self) -> None:
+    def _send_at_once(self) -> bool:
+        """Whether the kernel, and not only the other end, is ready for more. Raises OSError when the other end is gone."""
         while self._unsent:
             data, descriptors = self._unsent[0]
             beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
             try:
                 sent = self._kernel.sendmsg([data], beside)
             except BlockingIOError:
-                return
+                return True
+            except OSError as error:
+                if error.errno not in _LATER:
+                    raise
+                return False
             self._unsent.popleft()
             for descriptor in descriptors:
                 os.close(descriptor)
             if sent < len(data):
                 self._unsent.appendleft((data[sent:], []))
+        return True
 
     async def run(self) -> None:
         """Send what the kernel did not take at once, for ever. Raises OSError when the other end is gone."""
@@ -97,22 +111,22 @@ class Link:
             await self.drain()
             self._more = trio.Event()
 
-    async def messages(self) -> AsyncIterator[tuple[list[Message], deque[int]]]:
-        """The messages of each frame until the other end is gone, and the descriptors that have come, which are the
-        receiver's to take from the left and to close."""
+    async def messages(self) -> AsyncIterator[list[tuple[Message, int]]]:
+        """The messages of each frame until the other end is gone, with the descriptor of each that speaks of a socket, which
+        is the receiver's to close, or LOST."""
         buffer = bytearray()
-        descriptors: deque[int] = deque()
+        arrived: deque[list[int]] = deque()
         space = socket.CMSG_SPACE(DESCRIPTORS_AT_ONCE * array.array("i").itemsize)
         while True:
             try:
-                data, beside, _, _ = await self._end.recvmsg(RECEIVE_BYTES, space)
+                data, beside, flags, _ = await self._end.recvmsg(RECEIVE_BYTES, space)
             except OSError:
                 return
             if not data:
                 return
-            for level, kind, numbers in beside:
-                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                    descriptors.extend(array.array("i", numbers))
+            # The kernel gives the descriptors of one frame at a time, with its first bytes, or as many as there is room for.
+            if beside or flags & socket.MSG_CTRUNC:
+                arrived.append([number for _, _, numbers in beside for number in array.array("i", numbers)])
             buffer += data
             while len(buffer) >= _LENGTH.size:
                 end = _LENGTH.size + _LENGTH.unpack_from(buffer)[0]
@@ -120,14 +134,15 @@ class Link:
                     break
                 found = marshal.loads(bytes(buffer[_LENGTH.size : end]))  # noqa: S302 -- the other end is this program
                 del buffer[:end]
-                yield found, descriptors
+                yield _with_descriptors(found, arrived)
 
     async def drain(self) -> None:
         """Return once all that was posted is sent. Raises OSError when the other end is gone."""
         self.flush()
         while self._unsent:
             await trio.lowlevel.wait_writable(self._end)
-            self._send_at_once()
+            if not self._send_at_once():
+                await trio.sleep(RETRY_AFTER_S)
 
     def close(self) -> None:
         """Nothing more is sent; descriptors that were still to go are closed."""
@@ -136,3 +151,15 @@ class Link:
         self._posted_descriptors.clear()
         self._unsent.clear()
         self._end.close()
+
+
+def _with_descriptors(messages: list[Message], arrived: deque[list[int]]) -> list[tuple[Message, int]]:
+    wanted = sum(message[0] in _WITH_SOCKET for message in messages)
+    descriptors = arrived.popleft() if wanted else []
+    if len(descriptors) < wanted:
+        # Which of them are missing nobody can tell.
+        for descriptor in descriptors:
+            os.close(descriptor)
+        descriptors = [LOST] * wanted
+    following = iter(descriptors)
+    return [(message, next(following) if message[0] in _WITH_SOCKET else LOST) for message in messages]

@@ -64,6 +64,7 @@ class SqlAnswer:
 
 
 class AnswerFile(NamedTuple):
+    number: int
     path: Path
     file: BinaryIO
     bytes_max: int
@@ -94,7 +95,8 @@ class Answers:
         """
         self.check_room()
         self._number += 1
-        path = self._directory / f"answer-{self._number}"
+        number = self._number
+        path = self._directory / f"answer-{number}"
         file = None
         # A file system that turned read-only by an error of its own need not say so when it is asked.
         with suppress(OSError):
@@ -104,11 +106,11 @@ class Answers:
             descriptor = os.memfd_create("siltstone-answer")
             with os.fdopen(descriptor, "r+b") as file:
                 limit = min(self._answer_bytes_max, ANSWER_IN_MEMORY_MAX)
-                yield AnswerFile(Path(f"/proc/{os.getpid()}/fd/{descriptor}"), file, limit)
+                yield AnswerFile(number, Path(f"/proc/{os.getpid()}/fd/{descriptor}"), file, limit)
             return
         with file:
             try:
-                yield AnswerFile(path, file, self._answer_bytes_max)
+                yield AnswerFile(number, path, file, self._answer_bytes_max)
             finally:
                 # What can't be removed now, on a file system that has turned read-only, the next start removes.
                 with suppress(OSError):
@@ -119,11 +121,10 @@ class Answers:
         # A second descriptor, because the first is closed with its block.
         body = os.fdopen(os.dup(answer.file.fileno()), "rb")
         body.seek(0)
-        number = self._number
-        self._open[number] = reply.bytes
+        self._open[answer.number] = reply.bytes
 
         def closed() -> None:
-            self._open.pop(number, None)
+            self._open.pop(answer.number, None)
 
         return SqlAnswer(reply.content_type, reply.rows, reply.bytes, tuple(reply.damage), body, closed)
 

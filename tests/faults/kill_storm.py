@@ -18,6 +18,8 @@ CLIENTS = 8
 SOURCES = ("t", "u", "v")
 SIZES = (1, 1, 1, 50, 50, 2000)
 PATIENCE_S = 60
+ANSWERS = {0, 200, 202, 408, 503}
+"""What a storm may be answered; 0 is none. 408 where a machine is so busy that a client has not sent its body in time."""
 
 
 @dataclass
