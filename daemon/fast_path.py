@@ -77,11 +77,12 @@ class _Resting(Generic[A]):
 
 
 class _Unsent(Exception):
-    """The kernel does not take the whole answer now; the connection's task sends the rest and waits for it."""
+    """The kernel does not take the whole answer now; the connection's task sends the rest, and goes on with `ahead`."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, ahead: bytes | None) -> None:
         super().__init__()
         self.data = data
+        self.ahead = ahead
 
 
 class FastPath(Generic[A]):
@@ -123,6 +124,9 @@ class FastPath(Generic[A]):
                 await transport.send_all(answer.data)
                 if self._watch.closing:
                     return b""
+                if answer.ahead is not None:
+                    watched.idle = True
+                    return answer.ahead
             else:
                 watched.idle = True
                 return arrived
@@ -190,7 +194,7 @@ class FastPath(Generic[A]):
         except OSError as error:
             raise trio.BrokenResourceError from error
         if sent < len(data):
-            raise _Unsent(data[sent:])
+            raise _Unsent(data[sent:], resting.ahead)
         if is_last or resting.ahead is not None:
             self._wake(resting, outcome.Value(b"" if is_last else resting.ahead))
             return
