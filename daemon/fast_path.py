@@ -114,6 +114,9 @@ class FastPath(Generic[A]):
         Raises trio.BrokenResourceError when the client is gone.
         """
         while True:
+            if self._watch.closing:
+                # Connections that came with the signal: there is no one to cut off who is not here yet.
+                return b""
             resting = _Resting[A](transport, watched, trio.lowlevel.current_task())
             watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
             self._hear(resting)
@@ -122,9 +125,7 @@ class FastPath(Generic[A]):
             except _Unsent as answer:
                 watched.wait_until(trio.current_time() + SEND_TIMEOUT_S)
                 await transport.send_all(answer.data)
-                if self._watch.closing:
-                    return b""
-                if answer.ahead is not None:
+                if answer.ahead is not None and not self._watch.closing:
                     watched.idle = True
                     return answer.ahead
             else:

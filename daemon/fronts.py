@@ -134,7 +134,11 @@ class Fronts:
 
     async def _keep_going(self, number: int, connections: trio.Nursery) -> None:
         while not self._closing:
-            await self._run_one(number, connections)
+            try:
+                await self._run_one(number, connections)
+            except OSError as error:
+                # No descriptor or no process is to be had now, or the sockets were closed meanwhile.
+                _log.error("a front process can't be started", front=number + 1, reason=str(error))
             if not self._closing:
                 _log.error("a front process ended and is started again", front=number + 1)
                 await trio.sleep(RESTART_PAUSE_S)
@@ -146,11 +150,17 @@ class Fronts:
         numbers = [theirs.fileno(), number + 1, len(self._listening) + 1, *passed[1:]]
         command = [sys.executable, "-m", "daemon.front", *map(str, numbers)]
         # A group of its own: what a terminal sends is for the daemon, which tells the front in its own time.
-        process = await trio.lowlevel.open_process(command, pass_fds=passed, stdin=subprocess.DEVNULL, process_group=0)
-        theirs.close()
+        with theirs:
+            process = await trio.lowlevel.open_process(
+                command, pass_fds=passed, stdin=subprocess.DEVNULL, process_group=0
+            )
         link = Link(ours)
         front = FrontEnd(link, self._plans, self._appends, self._heads, self._own_rest)
         self._links.add(link)
+        if self._closing:
+            # While it was being started: `close` did not know of it.
+            link.post(Kind.CLOSING)
+            link.flush()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_send, link)

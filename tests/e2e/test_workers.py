@@ -151,3 +151,8 @@ def test_a_connection_goes_to_and_fro_and_keeps_its_order(daemon):
                 assert ask(connection, get).json()["statistics"]["row_count"] == number + 1
             if number % 5 == 0:
                 assert ask(connection, request("name=t&wait=true", b"nothing")).status == 400
+
+
+def test_a_signal_while_the_fronts_are_being_started_ends_the_daemon(start):
+    for _ in range(5):
+        assert start("--workers", "2").stop() == 0
