@@ -109,6 +109,7 @@ class Watch:
     def __init__(self, connections_max: int) -> None:
         self._open: dict[Watched, None] = {}
         self._connections_max = connections_max
+        self._latest = NEVER
         self.closing = False
 
     @contextmanager
@@ -119,6 +120,7 @@ class Watch:
             if oldest is not None:
                 oldest.expire()
         connection = Watched()
+        connection.latest = self._latest
         self._open[connection] = None
         try:
             yield connection
@@ -137,7 +139,7 @@ class Watch:
     def close(self) -> None:
         """Let nobody start another request; those under way have a grace to arrive."""
         self.closing = True
-        latest = trio.current_time() + SHUTDOWN_GRACE_S
+        latest = self._latest = trio.current_time() + SHUTDOWN_GRACE_S
         for connection in list(self._open):
             connection.latest = latest
             if connection.deadline == NEVER:

@@ -77,11 +77,12 @@ class _Resting(Generic[A]):
 
 
 class _Unsent(Exception):
-    """The kernel does not take the whole answer now; the connection's task sends the rest and waits for it."""
+    """The kernel does not take the whole answer now; the connection's task sends the rest, and goes on with `ahead`."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, ahead: bytes | None) -> None:
         super().__init__()
         self.data = data
+        self.ahead = ahead
 
 
 class FastPath(Generic[A]):
@@ -113,6 +114,9 @@ class FastPath(Generic[A]):
         Raises trio.BrokenResourceError when the client is gone.
         """
         while True:
+            if self._watch.closing:
+                # Connections that came with the signal: there is no one to cut off who is not here yet.
+                return b""
             resting = _Resting[A](transport, watched, trio.lowlevel.current_task())
             watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
             self._hear(resting)
@@ -121,8 +125,9 @@ class FastPath(Generic[A]):
             except _Unsent as answer:
                 watched.wait_until(trio.current_time() + SEND_TIMEOUT_S)
                 await transport.send_all(answer.data)
-                if self._watch.closing:
-                    return b""
+                if answer.ahead is not None and not self._watch.closing:
+                    watched.idle = True
+                    return answer.ahead
             else:
                 watched.idle = True
                 return arrived
@@ -190,7 +195,7 @@ class FastPath(Generic[A]):
         except OSError as error:
             raise trio.BrokenResourceError from error
         if sent < len(data):
-            raise _Unsent(data[sent:])
+            raise _Unsent(data[sent:], resting.ahead)
         if is_last or resting.ahead is not None:
             self._wake(resting, outcome.Value(b"" if is_last else resting.ahead))
             return

@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 
@@ -66,7 +67,8 @@ class Front:
         self._link = link
         self._listeners = listeners
         self._heads = Heads(request_ids=count(first, step))
-        self._watch = Watch(connections_max())
+        # The daemon may have to take over the connections of all fronts.
+        self._watch = Watch(connections_max() // step)
         self._appends = ForwardedAppends(link)
         self._fast_path = FastPath(self._heads, self._appends, self._watch)
         self._accepting = trio.CancelScope()
@@ -81,7 +83,7 @@ class Front:
                 background.start_soon(self._obey, connections)
                 with self._accepting:
                     await trio.serve_listeners(self._serve, self._listeners, handler_nursery=connections)
-            await self._link.drain()
+            await self._link.sent()
             background.cancel_scope.cancel()
 
     async def _obey(self, connections: trio.Nursery) -> None:
@@ -117,9 +119,10 @@ class Front:
                         return
                 arrived = arrived or transport.unread
                 if arrived or not watched.timed_out:
-                    # At its end too: the daemon knows how to part from a client.
-                    self._link.post(Kind.HAND_OVER, arrived, descriptor=os.dup(stream.socket.fileno()))
-                    self._link.flush()
+                    # At its end too: the daemon knows how to part from a client. Without a descriptor it is cut off here.
+                    with suppress(OSError):
+                        self._link.post(Kind.HAND_OVER, arrived, descriptor=os.dup(stream.socket.fileno()))
+                        self._link.flush()
 
 
 def main() -> None:

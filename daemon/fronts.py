@@ -11,12 +11,14 @@ import trio
 
 from daemon.admission import Watched
 from daemon.answers import Refused
+from daemon.config import IDLE_TIMEOUT_S
 from daemon.head_cache import Heads, KnownHead
+from daemon.http_connection import HEAD_READ_BYTES
 from daemon.known_appends import Append, KnownAppends
 from daemon.link import LOST, Kind, Link, Message
 from daemon.refusals import written
 from daemon.routes import Routes
-from daemon.transport import GivenAway, Rest, Transport
+from daemon.transport import GivenAway, Transport
 
 RESTART_PAUSE_S = 1.0
 HEADS_KEPT = 10_000
@@ -48,14 +50,11 @@ class NumberedHeads:
 class FrontEnd:
     """One front process, for as long as it lives: where its connections rest, and who stores its rows."""
 
-    def __init__(
-        self, link: Link, numbered: NumberedHeads, appends: KnownAppends, heads: Heads, own_rest: Rest
-    ) -> None:
+    def __init__(self, link: Link, numbered: NumberedHeads, appends: KnownAppends, heads: Heads) -> None:
         self._link = link
         self._numbered = numbered
         self._appends = appends
         self._heads = heads
-        self._own_rest = own_rest
         self._open: dict[int, Append] = {}
         self._token = trio.lowlevel.current_trio_token()
         self.is_gone = False
@@ -63,10 +62,18 @@ class FrontEnd:
     async def next_bytes(self, transport: Transport, watched: Watched, kept: bytes) -> bytes:
         """Give the connection back if its last request was one for the front; else it rests here. Raises GivenAway."""
         found = self._heads.requests.find(kept, 0)
-        if self.is_gone or found is None or self._appends.plan(found[0]).call is None:
-            return await self._own_rest.next_bytes(transport, watched, kept)
-        known = found[0]
-        descriptor = os.dup(transport.kernel.fileno())
+        if found is not None and not self.is_gone and self._appends.plan(found[0]).call is not None:
+            self._give_back(transport, kept, found[0])
+        # Not in the daemon's own fast path, which would keep it for good.
+        watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
+        return await transport.receive_next(HEAD_READ_BYTES)
+
+    def _give_back(self, transport: Transport, kept: bytes, known: KnownHead) -> None:
+        """Raises GivenAway, if there is a descriptor to be had for it."""
+        try:
+            descriptor = os.dup(transport.kernel.fileno())
+        except OSError:
+            return
         self._link.post(Kind.HEAD, kept, known.body_length, self._numbered.number(known))
         self._link.post(Kind.GIVE_BACK, descriptor=descriptor)
         self._link.flush()
@@ -106,13 +113,11 @@ class Fronts:
         routes: Routes,
         appends: KnownAppends,
         heads: Heads,
-        own_rest: Rest,
     ) -> None:
         self._listening = listening
         self._routes = routes
         self._appends = appends
         self._heads = heads
-        self._own_rest = own_rest
         self._numbered = NumberedHeads()
         self._links: set[Link] = set()
         self._closing = False
@@ -137,6 +142,9 @@ class Fronts:
         while not self._closing:
             try:
                 await self._run_one(number, connections)
+            except OSError as error:
+                # No descriptor or no process is to be had now, or the sockets were closed meanwhile.
+                _log.error("a front process can't be started", front=number + 1, reason=str(error))
             except Exception:  # noqa: BLE001 -- whatever is wrong with one front, the daemon and the others go on
                 _log.exception("a front process failed", front=number + 1)
             if not self._closing:
@@ -150,11 +158,21 @@ class Fronts:
         numbers = [theirs.fileno(), number + 1, len(self._listening) + 1, *passed[1:]]
         command = [sys.executable, "-m", "daemon.front", *map(str, numbers)]
         # A group of its own: what a terminal sends is for the daemon, which tells the front in its own time.
-        process = await trio.lowlevel.open_process(command, pass_fds=passed, stdin=subprocess.DEVNULL, process_group=0)
-        theirs.close()
         link = Link(ours)
-        front = FrontEnd(link, self._numbered, self._appends, self._heads, self._own_rest)
+        try:
+            with theirs:
+                process = await trio.lowlevel.open_process(
+                    command, pass_fds=passed, stdin=subprocess.DEVNULL, process_group=0
+                )
+        except BaseException:
+            link.close()
+            raise
+        front = FrontEnd(link, self._numbered, self._appends, self._heads)
         self._links.add(link)
+        if self._closing:
+            # While it was being started: `close` did not know of it.
+            link.post(Kind.CLOSING)
+            link.flush()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_send, link)

@@ -60,6 +60,7 @@ class Link:
         self._posted_descriptors: list[int] = []
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._more = trio.Event()
+        self._emptied = trio.Event()
 
     def post(self, kind: Kind, *rest: Any, descriptor: int | None = None) -> None:
         """Send the message at the next `flush`. The descriptor is closed here when it has been sent."""
@@ -102,13 +103,17 @@ class Link:
                 os.close(descriptor)
             if sent < len(data):
                 self._unsent.appendleft((data[sent:], []))
+        self._emptied.set()
         return True
 
     async def run(self) -> None:
         """Send what the kernel did not take at once, for ever. Raises OSError when the other end is gone."""
         while True:
             await self._more.wait()
-            await self.drain()
+            while self._unsent:
+                await trio.lowlevel.wait_writable(self._end)
+                if not self._send_at_once():
+                    await trio.sleep(RETRY_AFTER_S)
             self._more = trio.Event()
 
     async def messages(self) -> AsyncIterator[list[tuple[Message, int]]]:
@@ -136,13 +141,12 @@ class Link:
                 del buffer[:end]
                 yield _with_descriptors(found, arrived)
 
-    async def drain(self) -> None:
-        """Return once all that was posted is sent. Raises OSError when the other end is gone."""
+    async def sent(self) -> None:
+        """Return once `run` has sent all that was posted."""
         self.flush()
-        while self._unsent:
-            await trio.lowlevel.wait_writable(self._end)
-            if not self._send_at_once():
-                await trio.sleep(RETRY_AFTER_S)
+        if self._unsent:
+            self._emptied = trio.Event()
+            await self._emptied.wait()
 
     def close(self) -> None:
         """Nothing more is sent; descriptors that were still to go are closed."""

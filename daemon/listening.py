@@ -18,6 +18,9 @@ async def listen(config: Config) -> list[list[socket.socket]]:
         port = config.port
         listening: list[list[socket.socket]] = [[] for _ in range(config.workers)]
         for family, _, _, _, address in found:
+            if config.workers > 1:
+                # Sockets that share a port share it with another daemon's as well; one that does not, finds that out.
+                _bound(family, address, shared=False).close()
             for sockets in listening:
                 sockets.append(_bound(family, (address[0], port, *address[2:]), shared=config.workers > 1))
                 # A port that was left to the system is the same for all.

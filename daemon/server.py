@@ -84,7 +84,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 background.start_soon(KeyRoom(sources).run)
                 background.start_soon(compactor.run)
                 background.start_soon(sources.open_all)
-                fronts = Fronts(listening, routes, appends, heads, fast_path)
+                fronts = Fronts(listening, routes, appends, heads)
                 async with trio.open_nursery() as connections:
                     accepting = trio.CancelScope()
                     host, port = listening[0][0].getsockname()[:2]

@@ -1,5 +1,6 @@
 """Several front processes take connections: what clients see, and what is stored, is what one process would do."""
 
+import http.client
 import os
 import signal
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,43 @@ def test_a_connection_goes_to_and_fro_and_keeps_its_order(daemon):
                 assert ask(connection, get).json()["statistics"]["row_count"] == number + 1
             if number % 5 == 0:
                 assert ask(connection, request("name=t&wait=true", b"nothing")).status == 400
+
+
+def test_a_signal_while_the_fronts_are_being_started_ends_the_daemon(start):
+    for _ in range(5):
+        assert start("--workers", "2").stop() == 0
+
+
+def test_more_connections_than_descriptors_cost_only_themselves(start, eventually):
+    daemon = start("--workers", "2", prefix=("prlimit", "--nofile=256:256"))
+    eventually(lambda: len(fronts(daemon)) == 2)
+    waiting = []
+    for _ in range(600):
+        connection = socket.socket()
+        connection.setblocking(False)
+        connection.connect_ex(daemon.address)
+        waiting.append(connection)
+    for connection in waiting:
+        # Half a head, which the daemon is to wait for.
+        with suppress(OSError):
+            connection.send(b"G")
+    assert daemon.process.poll() is None
+    for connection in waiting:
+        connection.close()
+
+    def is_taken() -> bool:
+        with suppress(OSError, http.client.HTTPException):
+            return bool(daemon.post(b'{"id":1}').status == 200)
+        return False
+
+    eventually(is_taken)
+    assert daemon.process.poll() is None
+
+
+def test_a_port_that_another_daemon_has_is_refused(daemon, tmp_path):
+    """Though sockets that share a port would share it with anybody's."""
+    command = [sys.executable, "-m", "daemon", "--data", str(tmp_path / "other"), "--port", str(daemon.port)]
+    for workers in ("1", "2"):
+        done = subprocess.run([*command, "--workers", workers], capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 1
+        assert "choose --host and --port" in done.stderr

@@ -1,0 +1,77 @@
+"""What a client sends before it has read its last answer: none of it may be lost, however full its connection is."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+import trio.testing
+
+from daemon.admission import Watch
+from daemon.fast_path import FastPath
+from daemon.head_cache import Fields, Head, Heads, KnownHead
+from daemon.transport import Transport
+
+HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n"
+NEXT = HEAD + b"4"
+"""A request whose body is cut: were it lost, the rest of the body would be taken for a request."""
+
+
+@dataclass(frozen=True)
+class Large:
+    """An answer that no kernel takes at once."""
+
+    status: int = 200
+    body: bytes = bytes(32 << 20)
+    fields: Fields = ()
+
+
+class Waiting:
+    """Takes every request, and tells of none by itself."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[], None] = lambda: None
+
+    def begin(self, _known: KnownHead, _body: bytes, _request_id: int, tell: Callable[[], None]) -> Large | None:
+        self.tell = tell
+        return Large()
+
+    def commit(self) -> None:
+        pass
+
+    def finish(self, append: Large) -> Large:
+        return append
+
+
+def test_a_request_behind_an_answer_that_waits_for_the_client_is_kept() -> None:
+    async def run() -> None:
+        heads, appends, watch = Heads(), Waiting(), Watch(16)
+        heads.requests.keep(HEAD, KnownHead(Head(b"POST", b"/", {}), 2))
+        path = FastPath(heads, appends, watch)
+        came: list[bytes] = []
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            client = await trio.open_tcp_stream(*listener.getsockname())
+            server = trio.SocketStream(trio.socket.from_stdlib_socket(listener.accept()[0]))
+
+        async def wait_for_more() -> None:
+            with watch.watched() as watched:
+                came.append(await path.next_bytes(Transport(server), watched))
+
+        async with client, server, trio.open_nursery() as nursery:
+            nursery.start_soon(path.run)
+            async with trio.open_nursery() as connections:
+                connections.start_soon(wait_for_more)
+                await client.send_all(HEAD + b"{}")
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                await client.send_all(NEXT)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                appends.tell()
+                seen = 0
+                while seen < len(Large().body):
+                    seen += len(await client.receive_some(1 << 20))
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                connections.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+        assert came == [NEXT]
+
+    trio.run(run)
