@@ -27,7 +27,9 @@ async def listen(config: Config) -> list[list[socket.socket]]:
                 port = port or sockets[-1].getsockname()[1]
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise OSError(f"can't listen on {config.host}:{config.port}, {reason}; choose --host and --port") from error
+        raise OSError(
+            f"can't listen on {config.host}:{config.port}, {reason}; stop what listens there, or choose --host and --port"
+        ) from error
     return listening
 
 

@@ -93,7 +93,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                     else:
                         connections.start_soon(_accept, accepting, routes, listening[0], connections)
                     announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-                    _log.info("ready", data=str(config.data), sources=len(sources.names))
+                    _log.info("ready", data=str(config.data), sources=len(sources.names), workers=config.workers)
                     async for number in signals:
                         _log.info("stopping", signal=signal.Signals(number).name)
                         break
