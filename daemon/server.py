@@ -4,6 +4,7 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import structlog
 import trio
@@ -71,7 +72,9 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 limits = RateLimits(requests=config.limit_requests, bytes_=config.limit_bytes)
                 events = EventsApi(sources, intake, limits)
                 router = build_router(config, owned.disk, sources, owned.tokens, worker, log, events)
-                heads = Heads()
+                # Each front has numbers of its own for requests, see there.
+                step = config.workers + 1 if config.workers > 1 else 1
+                heads = Heads(request_ids=count(step, step))
                 appends = KnownAppends(sources, owned.tokens, intake, limits, log)
                 fast_path = FastPath(heads, appends, watch)
                 routes = Routes(router, owned.tokens, watch, log, heads, fast_path)

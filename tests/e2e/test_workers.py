@@ -145,10 +145,13 @@ def test_fronts_end_with_the_daemon(daemon, eventually, number):
 def test_a_connection_goes_to_and_fro_and_keeps_its_order(daemon):
     """Between requests for the fronts and others, which the daemon itself answers."""
     get = f"GET /v0/datasources/t?token={TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    ids = set()
     with connect(daemon.address) as connection:
         for number in range(40):
             answer = ask(connection, request("name=t&wait=true", b'{"id":%d}' % number))
             assert answer.json()["lsn"] == number + 1
+            assert answer.headers["x-request-id"] not in ids
+            ids.add(answer.headers["x-request-id"])
             if number % 3 == 0:
                 assert ask(connection, get).json()["statistics"]["row_count"] == number + 1
             if number % 5 == 0:
