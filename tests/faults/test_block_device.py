@@ -3,8 +3,7 @@
 `scripts/torture blocks` does the first for longer. That the disk itself does what it is told is shown at the end.
 """
 
-import random
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import pytest
 
@@ -15,27 +14,13 @@ from tests.faults.block_control import Operation, header
 from tests.faults.block_device import BlockDevice
 from tests.faults.block_recording import BlockWrite, Left, Replay, read_entries
 from tests.faults.block_run import BlockRun, record
-from tests.faults.file_systems import CannotMount, FsKind
+from tests.faults.file_systems import FsKind
+from tests.faults.mounting import skipped_where_nothing_can_be_mounted
 from tests.faults.row_ledger import Violation
 
 KINDS = pytest.mark.parametrize("kind", list(FsKind))
 CUTS, RECOVERIES = 30, 2
 """For each file system. What is left by a cut is mounted, recovered twice, and read; so many of the recoveries are cut too."""
-
-
-@pytest.fixture
-def seed():
-    chosen = random.randrange(1 << 32)
-    print("seed", chosen)
-    return chosen
-
-
-@contextmanager
-def skipped_where_nothing_can_be_mounted():
-    try:
-        yield
-    except CannotMount as reason:
-        pytest.skip(str(reason))
 
 
 @KINDS

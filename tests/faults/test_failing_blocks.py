@@ -5,15 +5,15 @@ anew shows the truth. So each test ends with one, after a power cut or without.
 """
 
 import random
-from contextlib import contextmanager
 
 import pytest
 
 from tests.faults.block_control import Operation
 from tests.faults.block_device import BlockDevice
-from tests.faults.file_systems import CannotMount, FileSystem, FsKind
+from tests.faults.file_systems import FileSystem, FsKind
 from tests.faults.kill_storm import ANSWERS, Load, Storm
 from tests.faults.mounted_storm import cut_power
+from tests.faults.mounting import skipped_where_nothing_can_be_mounted
 from tests.faults.recording import SEAM
 from tests.faults.row_ledger import Violation
 from tests.faults.shim import end_all
@@ -24,21 +24,6 @@ LARGE = Load(sizes=(50, 500), rest_s=0.02)
 """Frames that fill whole pages, so that the next one does not write again what the kernel has given up."""
 FRAMES, HEADS, SEGMENTS, APPLIED = b"SLTF", b"SILTWAL\n", b"PAR1", b'{"applied_lsn":'
 """What blocks hold: frames and heads of log files, segments, and how far a source's rows are in segments."""
-
-
-@pytest.fixture
-def seed():
-    chosen = random.randrange(1 << 32)
-    print("seed", chosen)
-    return chosen
-
-
-@contextmanager
-def skipped_where_nothing_can_be_mounted():
-    try:
-        yield
-    except CannotMount as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.fixture(params=list(FsKind))

@@ -1,7 +1,5 @@
 """A daemon ended under load: rows answered with 200 are there exactly once, with 202 at most once, and no others."""
 
-import random
-
 import pytest
 
 from tests.daemons import siltstone, wal_files
@@ -10,13 +8,6 @@ from tests.faults.row_ledger import Violation
 from tests.faults.shim import Fault, Kind, Shim
 
 QUICK = ("--compact-interval", "0.3", "--sync-interval", "0.3")
-
-
-@pytest.fixture
-def seed():
-    chosen = random.randrange(1 << 32)
-    print("seed", chosen)
-    return chosen
 
 
 def finish(storm, daemon, eventually, **claims):

@@ -1,7 +1,5 @@
 """The power fails under a real ext4 or xfs, in the middle of load: what was answered with 200 before is there once."""
 
-import random
-
 import pytest
 
 from tests.faults.file_systems import CannotMount, FileSystem, FsKind
@@ -12,13 +10,6 @@ from tests.faults.shim import Fault, Kind, Shim
 
 QUICK = ("--compact-interval", "0.3", "--sync-interval", "0.3")
 LOAD = Load(sizes=(1, 1, 50, 500), rest_s=0.005)
-
-
-@pytest.fixture
-def seed():
-    chosen = random.randrange(1 << 32)
-    print("seed", chosen)
-    return chosen
 
 
 @pytest.fixture

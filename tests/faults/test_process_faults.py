@@ -1,6 +1,5 @@
 """What a machine does to a process under load, short of ending it: no false 200, reads go on, and no restart is needed."""
 
-import random
 import resource
 import signal
 import socket
@@ -21,13 +20,6 @@ HOUR_S = 3600
 TEN_YEARS_S = 10 * 365 * 24 * HOUR_S
 SMALL = Load(sizes=(1, 1, 1, 50), rest_s=0.01)
 LARGE = Load(sizes=(1, 20), ballast=250_000)
-
-
-@pytest.fixture
-def seed():
-    chosen = random.randrange(1 << 32)
-    print("seed", chosen)
-    return chosen
 
 
 def finish(storm, *also):
