@@ -335,7 +335,12 @@ def test_no_tool_that_reads_rows_looks_into_what_is_being_built(stored):
 
 
 def test_globs_and_readers_see_every_row_once_while_days_are_swapped(stored, monkeypatch):
-    """One day, swapped again and again, as its segments grow two by two; a name that went away is an error, and no answer."""
+    """One day, swapped again and again, as its segments grow two by two.
+
+    A name that went away is an error, and no answer; but DuckDB leaves out, silently, what goes away between its listing a
+    directory and its looking at each name. So a glob's answer must be whole if no swap came in between; no row is ever
+    there twice.
+    """
     log = stored.open()
     for number in range(100, 132):
         stored.publish(log, number, -number)
@@ -357,12 +362,16 @@ def test_globs_and_readers_see_every_row_once_while_days_are_swapped(stored, mon
             stock = take_stock(stored.disk, stored.source)
             assert (stock.rows, stock.quarantined_rows) == (32, 32)
             assert verify_source(stored.disk, stored.source).problems == ()
+            before = files(stored)
             try:
-                found = connection.execute(f"SELECT count(*), count(DISTINCT id), sum(id) FROM '{glob}'").fetchall()
+                query = f"SELECT count(*), count(DISTINCT id), coalesce(sum(id), 0) FROM '{glob}'"
+                ((count, distinct, total),) = connection.execute(query).fetchall()
             except duckdb.IOException:
                 continue
-            assert found == [(32, 32, sum(range(100, 132)))]
-            answers += 1
+            assert count == distinct <= 32
+            if files(stored) == before:
+                assert (count, total) == (32, sum(range(100, 132)))
+                answers += 1
             seen.add(stock.segments)
     merging.join()
 
