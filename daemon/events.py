@@ -18,6 +18,7 @@ from daemon.config import INLINE_BYTES_MAX
 from daemon.inbox import ActorClosing, InboxFull
 from daemon.ingest import Ingest
 from daemon.intake import Intake
+from daemon.line_code import BODY_BYTES_MIN
 from daemon.rate_limit import RateLimited, RateLimits
 from daemon.row_limit import Counted, check_rows
 from daemon.sources import Sources
@@ -30,6 +31,7 @@ from segments.filenames import SOURCE_ID
 from segments.group import Committed, Write
 from segments.infer import infer
 from segments.keys import Key
+from segments.line_reader import LineReader
 from segments.lines import Events, document_slices, parse_body, parse_document, parse_slices
 from segments.schema import Schema
 
@@ -79,7 +81,7 @@ class EventsApi:
         if actor is None or size <= INLINE_BYTES_MAX or call.is_document or b"content-encoding" in request.head.headers:
             return await self.intake.read_rows(request, reservation), None
         read = partial(self.intake.read_rows, request, reservation)
-        return await decode_arriving(read, size, self._decoder(actor.log.schema), self._decoding)
+        return await decode_arriving(read, size, self._decoder(actor.log.reader), self._decoding)
 
     def authorise(self, name: str, token: Token) -> None:
         """Raises Refused when the token may not append to the data source, or make it where it must be made."""
@@ -118,10 +120,14 @@ class EventsApi:
 
         Raises Refused and what `daemon.routes` has in its table.
         """
-        parse = parse_document if call.is_document else parse_body
+        self.intake.line_code.saw(len(body))
         events: Events | None = None
-        if len(body) <= INLINE_BYTES_MAX:
-            events = parse(body[:])
+        if len(body) <= INLINE_BYTES_MAX and decoded is None:
+            running = self._sources.peek(call.name)
+            if running is not None and not call.is_document and len(body) >= BODY_BYTES_MIN:
+                decoded = running.log.reader.decode(body[:])
+            if decoded is None:
+                events = (parse_document if call.is_document else parse_body)(body[:])
         is_blank = isinstance(body, bytes) and body.isspace()
         if is_blank or (events is not None and not events) or (decoded is not None and not decoded.count):
             return Committed.none()
@@ -136,10 +142,11 @@ class EventsApi:
             if events is not None:
                 check_rows(len(events), schema)
                 write = Write(events, key)
-                size = size_in_memory(len(body), events, schema)
+                size = size_in_memory(len(body), len(events), schema)
             else:
                 if decoded is None or decoded.good.schema != schema.arrow:
-                    decoded = await self.decode(schema, body[:], is_document=call.is_document)
+                    decoded = await self.decode(actor.log.reader, body[:], is_document=call.is_document)
+                check_rows(decoded.count, schema)
                 write = Write(decoded, key)
                 size = len(body) + decoded.good.nbytes
             reservation.hold(size)
@@ -156,12 +163,13 @@ class EventsApi:
             if not isinstance(outcome, SchemaChanged):
                 raise failure(outcome)
 
-    async def decode(self, schema: Schema, body: bytes, *, is_document: bool = False) -> Decoded:
+    async def decode(self, reader: LineReader, body: bytes, *, is_document: bool = False) -> Decoded:
         """A large body's rows, as long as they are not too many. Raises Refused, BodyRejected."""
+        schema = reader.schema
 
         def decoded() -> Decoded:
             if not is_document:
-                return self._decoder(schema).decode_whole(body)
+                return self._decoder(reader).decode_whole(body)
             events = Events()
             for part in Counted(document_slices(body)):
                 events.extend(part)
@@ -172,8 +180,9 @@ class EventsApi:
         limiter = self.intake.unpacking if is_document else self._decoding
         return await trio.to_thread.run_sync(decoded, limiter=limiter)
 
-    def _decoder(self, schema: Schema) -> BulkDecoder:
-        return BulkDecoder(schema, datetime.now(UTC).replace(tzinfo=None), partial(check_rows, schema=schema))
+    def _decoder(self, reader: LineReader) -> BulkDecoder:
+        now = datetime.now(UTC).replace(tzinfo=None)
+        return BulkDecoder(reader, now, partial(check_rows, schema=reader.schema))
 
     async def _actor(self, call: Call, events: Events | None, body: Body) -> Ingest:
         running = self._sources.peek(call.name)
@@ -201,6 +210,6 @@ class EventsApi:
         return await self._sources.create(call.name, print_schema(schema))
 
 
-def size_in_memory(body_bytes: int, events: Events, schema: Schema) -> int:
+def size_in_memory(body_bytes: int, rows: int, schema: Schema) -> int:
     """What the rows of a small body take until they are stored."""
-    return body_bytes + _CELL_BYTES * len(events) * len(schema.columns)
+    return body_bytes + _CELL_BYTES * rows * len(schema.columns)

@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from daemon.admission import Watched
-from daemon.answers import Refused
+from daemon.answers import Answer, Refused
 from daemon.config import IDLE_TIMEOUT_S
 from daemon.head_cache import Heads, KnownHead
 from daemon.http_connection import HEAD_READ_BYTES
@@ -94,12 +94,15 @@ class FrontEnd:
 
     def _done(self, request_id: int) -> None:
         try:
-            answer = self._appends.finish(self._open.pop(request_id))
+            answer: Answer | None = self._appends.finish(self._open.pop(request_id))
         except Exception:  # noqa: BLE001 -- a bug must cost one request, not its whole group
             _log.exception("a request failed", request_id=f"{request_id:x}")
             answer = written(Refused(500, f"an error of the server's own, logged under request id {request_id:x}"))
         if not self.is_gone:
-            self._link.post(Kind.DONE, request_id, answer.status, answer.fields, answer.body)
+            if answer is None:
+                self._link.post(Kind.NOT_HERE, request_id)
+            else:
+                self._link.post(Kind.DONE, request_id, answer.status, answer.fields, answer.body)
             # Once for all requests of a group.
             self._token.run_sync_soon(self._link.flush, idempotent=True)
 

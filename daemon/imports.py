@@ -141,8 +141,8 @@ class ImportsApi:
     async def _replace(self, name: str, rows: bytes) -> Committed:
         while True:
             now = datetime.now(UTC)
-            schema = (await self._sources.get(name)).log.schema
-            decoded = await self._events.decode(schema, rows)
+            reader = (await self._sources.get(name)).log.reader
+            decoded = await self._events.decode(reader, rows)
             work = partial(replace_rows, self._disk, group=[Write(decoded)], now=now)
             (outcome,) = await self._sources.perform(name, work)
             if isinstance(outcome, Committed):

@@ -9,6 +9,7 @@ from daemon.answers import Refused, Request
 from daemon.body import BrokenCoding, UnfoldsTooFar, codec_of, unfold
 from daemon.body_flow import BodyTooLarge, Sink
 from daemon.disk_space import DiskSpace
+from daemon.line_code import LineCode
 
 UNPACKED_AT_ONCE = 2
 """As Python objects, rows of a few bytes take fifty times their size, which no budget for bytes counts."""
@@ -19,6 +20,7 @@ class Intake:
 
     def __init__(self, budget: Budget, space: DiskSpace, *, bytes_max: int) -> None:
         self.budget = budget
+        self.line_code = LineCode()
         self.unpacking = trio.CapacityLimiter(UNPACKED_AT_ONCE)
         self.space = space
         self.bytes_max = bytes_max

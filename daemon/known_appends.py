@@ -18,6 +18,7 @@ from daemon.head_cache import Head, KnownHead
 from daemon.inbox import ActorClosing, InboxFull, Ticket
 from daemon.ingest import Ingest
 from daemon.intake import Intake
+from daemon.line_code import BODY_BYTES_MIN
 from daemon.rate_limit import RateLimits
 from daemon.refusals import refusal, written
 from daemon.request_log import Line, RequestLog
@@ -25,7 +26,7 @@ from daemon.row_limit import check_rows
 from daemon.sources import Sources
 from daemon.target import parse_target, presented_token
 from daemon.tokens import Token, Tokens
-from segments.errors import BodyRejected, Corruption
+from segments.errors import BodyRejected, Corruption, SchemaChanged
 from segments.group import Committed, Write
 from segments.lines import parse_body
 
@@ -97,19 +98,20 @@ class KnownAppends:
         actor = None if call is None else self._sources.peek(call.name)
         if call is None or actor is None:
             return None
-        schema = actor.log.schema
+        schema, reader = actor.log.schema, actor.log.reader
         try:
             self._intake.space.check()
-            events = parse_body(body)
-            if not events:
+            self._intake.line_code.saw(len(body))
+            rows = (reader.decode(body) if len(body) >= BODY_BYTES_MIN else None) or parse_body(body)
+            if not rows:
                 return None
-            check_rows(len(events), schema)
-            held = size_in_memory(len(body), events, schema)
+            check_rows(len(rows), schema)
+            held = size_in_memory(len(body), len(rows), schema)
             self._intake.budget.take(held)
         except (NoRoom, BodyRejected, Refused, OverBudget):
             return None
         try:
-            ticket = actor.enqueue(Write(events), size_bytes=held, durably=call.wait, tell=tell)
+            ticket = actor.enqueue(Write(rows), size_bytes=held, durably=call.wait, tell=tell)
         except (ActorClosing, InboxFull):
             self._intake.budget.give_back(held)
             return None
@@ -122,10 +124,12 @@ class KnownAppends:
             actor.begin()
         self._begun.clear()
 
-    def finish(self, append: Append) -> Answer:
-        """What the request is answered, now that its rows have an outcome."""
+    def finish(self, append: Append) -> Answer | None:
+        """What the request is answered, now that its rows have an outcome; None when it must begin anew, elsewhere."""
         self._intake.budget.give_back(append.held_bytes)
         outcome, call = append.ticket.outcome, append.call
+        if isinstance(outcome, SchemaChanged):
+            return None
         assert outcome is not None
         error, good, bad = "", 0, 0
         if isinstance(outcome, Committed):

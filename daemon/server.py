@@ -84,6 +84,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 background.start_soon(watch.run)
                 background.start_soon(fast_path.run)
                 background.start_soon(space.run)
+                background.start_soon(intake.line_code.run)
                 background.start_soon(KeyRoom(sources).run)
                 background.start_soon(compactor.run)
                 background.start_soon(sources.open_all)

@@ -1,132 +1,58 @@
 """The way of large bodies: lines that all fit go from bytes to Arrow without becoming Python objects.
 
-`pyarrow.json` reads a part of a body under the schema, without the interpreter lock and on all cores. It is believed only
-where it can't differ from `decode`: whatever it refuses, or might read otherwise, goes line by line. So a body has one
-meaning, whichever way it took; a property test compares the two.
+Machine code reads them (`line_reader`), but for lines that it does not take. Where it takes few, or is not loaded yet, `pyarrow.json`
+reads a part of a body (`bulk_schema`). Whatever both refuse, or might read otherwise than `decode` does, goes line by line. So a
+body has one meaning, whichever way it took; property tests compare them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from threading import Lock
-from typing import Any
 
-import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.json as pj
 
-from segments.column_type import ColumnType
-from segments.decode import Decoded, decode, join_decoded, value_at
-from segments.elements import array_elements
-from segments.infer import guess_type
-from segments.lines import (
-    BOM,
-    DEPTH_MAX,
-    LINE_BYTES_MAX,
-    SLICE_BYTES,
-    line_slices,
-    parse_slice,
-    parse_slices,
-)
-from segments.plain_columns import plain_texts
-from segments.plain_lines import are_plain, count_objects
-from segments.schema import Path, Schema
-from segments.unknown_keys import Unknown, UnknownKeys, note
+from segments.bulk_schema import BulkSchema
+from segments.decode import Decoded, decode, join_decoded
+from segments.elements import BLANKS, array_elements
+from segments.line_reader import LineReader, Lines
+from segments.lines import BOM, SLICE_BYTES, line_slices, parse_lines, parse_slice, parse_slices
+from segments.plain_lines import count_objects
+from segments.schema import Schema
 
 PART_BYTES = 1 << 20
 """What one thread decodes at a time: small enough that the last part of a body is soon done."""
-# One block, in the calling thread: parts are what is done at once, and the reader's own threads would cost a copy.
-_READ = pj.ReadOptions(use_threads=False, block_size=2 * LINE_BYTES_MAX)
-_AS_THEY_ARE = frozenset({"Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Bool", "String"})
-_TEXTS = frozenset({"Date", "Date32", "DateTime", "DateTime64"})
-# Below, an integer is the float that is made of it.
-_EXACT_IN_FLOATS = float(1 << 53)
-_MINUS_ZERO = pa.scalar(-(1 << 63), pa.int64())
-
-
-class BulkSchema:
-    """A schema as pyarrow's reader takes it; not every schema can be read so."""
-
-    def __init__(self, schema: Schema) -> None:
-        self.schema = schema
-        self._tree: dict[str, Any] = {}
-        self.is_readable = all(
-            _is_readable(column.type) and column.default is None for column in schema.columns
-        ) and all(self._place(column.path, column.type) for column in schema.columns)
-        self._options = pj.ParseOptions(
-            explicit_schema=pa.schema(_fields(self._tree)), newlines_in_values=False, unexpected_field_behavior="infer"
-        )
-
-    def _place(self, path: Path, kind: ColumnType) -> bool:
-        """Put a column's type at its path; False when another column has a part of the way for itself."""
-        node = self._tree
-        for key in path[:-1]:
-            node = node.setdefault(key, {})
-            if not isinstance(node, dict):
-                return False
-        if not path or path[-1] in node:
-            return False
-        node[path[-1]] = _raw_type(kind)
-        return True
-
-    def decode(self, part: bytes, lines: int) -> Decoded | None:
-        """The rows of a part that holds so many objects, a line each; None when it must be read line by line."""
-        if not are_plain(part, lines):
-            return None
-        try:
-            return self._read(part, lines)
-        except (pa.ArrowException, UnicodeDecodeError):
-            return None
-
-    def _read(self, part: bytes, lines: int) -> Decoded | None:
-        """Raises ArrowException, or UnicodeDecodeError, for what the reader does not take."""
-        table = pj.read_json(pa.BufferReader(part), read_options=_READ, parse_options=self._options)
-        types = table.schema.types
-        if table.num_rows != lines or max(map(_depth, types)) >= DEPTH_MAX or any(map(_has_lists_of_null, types)):
-            return None
-        arrays = []
-        for column in self.schema.columns:
-            array = _conform(_at(table, column.path), column.type)
-            if array is None or (array.null_count and not column.type.nullable):
-                return None
-            if not all(map(_are_as_sent, _floats(array))):
-                return None
-            arrays.append(array)
-        unknown = _unknown(self._tree, table, part)
-        if unknown is None:
-            return None
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema.arrow)
-        return Decoded(batch, (), lines, unknown)
-
-
-def _depth(kind: pa.DataType) -> int:
-    """How many levels a value of the type has."""
-    return 1 + max((_depth(kind.field(number).type) for number in range(kind.num_fields)), default=0)
-
-
-def _has_lists_of_null(kind: pa.DataType) -> bool:
-    """Of a list of nothing but nulls the reader makes an array that is shorter than it says."""
-    inner = [kind.field(number).type for number in range(kind.num_fields)]
-    return (pa.types.is_list(kind) and pa.types.is_null(inner[0])) or any(map(_has_lists_of_null, inner))
+FEW_OF = 8
+"""One line in so many may be refused by the machine code and read by itself; of more, pyarrow may take all at once."""
 
 
 class BulkDecoder:
-    """Fits a large body into a schema, part by part; parts may be decoded at once in several threads.
+    """Fits a large body into the reader's schema, part by part; parts may be decoded at once in several threads.
 
     `now` is naive UTC, for defaults; `check_rows` is told how many rows there are so far, before they are decoded, and what
     it raises passes through.
     """
 
-    def __init__(self, schema: Schema, now: datetime, check_rows: Callable[[int], None]) -> None:
-        self.schema = schema
+    def __init__(self, reader: LineReader, now: datetime, check_rows: Callable[[int], None]) -> None:
+        self.schema = reader.schema
+        self._reader = reader
         self._now = now
         self._check_rows = check_rows
-        self._bulk = BulkSchema(schema)
         self._rows = 0
         self._counting = Lock()
 
+    @cached_property
+    def _bulk(self) -> BulkSchema:
+        return BulkSchema(self.schema)
+
     def decode_part(self, part: bytes) -> Decoded:
         """The rows of whole lines; what is no object in them is a bad row."""
+        lines = self._reader.read(part)
+        if lines is not None and len(lines.refused) * FEW_OF <= lines.events:
+            self._count(lines.events)
+            return self._with_refused(part, lines)
         counted = 0
         if self._bulk.is_readable:
             counted = count_objects(part)
@@ -134,6 +60,9 @@ class BulkDecoder:
             decoded = self._bulk.decode(part, counted)
             if decoded is not None:
                 return decoded
+        if lines is not None:
+            self._count(max(0, lines.events - counted))
+            return self._with_refused(part, lines)
         pieces = []
         for piece in line_slices(part, SLICE_BYTES):
             events = parse_slice(piece)
@@ -141,6 +70,20 @@ class BulkDecoder:
             counted = max(0, counted - len(events))
             pieces.append(decode(self.schema, events, self._now))
         return join_decoded(self.schema, pieces)
+
+    def _with_refused(self, part: bytes, lines: Lines) -> Decoded:
+        """The rows that the machine code has read, and those that it has not, in the order of their lines."""
+        if not lines.refused:
+            return Decoded(lines.batch, (), lines.events, {})
+        events = parse_lines(part[line.begin : line.end].rstrip(BLANKS) for line in lines.refused)
+        late = decode(self.schema, events, self._now)
+        bad = tuple(replace(row, index=lines.refused[row.index].number) for row in late.bad)
+        if not late.good.num_rows:
+            return Decoded(lines.batch, bad, lines.events, late.unknown)
+        kept = {row.index for row in late.bad}
+        places = [line.number for index, line in enumerate(lines.refused) if index not in kept]
+        good = _merged(lines.batch, late.good, places, [row.index for row in bad])
+        return Decoded(good, bad, lines.events, late.unknown)
 
     def join(self, parts: Sequence[Decoded], size_bytes: int) -> Decoded | None:
         """The parts as one body of so many bytes; None when its first line is no object, and it may be an object over several
@@ -172,101 +115,17 @@ class BulkDecoder:
 
 def decode_bulk(schema: Schema, body: bytes, now: datetime, *, check_rows: Callable[[int], None]) -> Decoded:
     """Fit a whole body into the schema, as `BulkDecoder` does. Raises BodyRejected, and what `check_rows` raises."""
-    return BulkDecoder(schema, now, check_rows).decode_whole(body)
+    return BulkDecoder(LineReader(schema), now, check_rows).decode_whole(body)
 
 
-def _is_readable(kind: ColumnType) -> bool:
-    if kind.name == "Array":
-        assert kind.element is not None
-        return kind.element.name in _AS_THEY_ARE | {"Float64"}
-    if kind.zone:
-        return False
-    return kind.name in _AS_THEY_ARE | _TEXTS | {"Float64"}
-
-
-def _raw_type(kind: ColumnType) -> pa.DataType:
-    return pa.string() if kind.name in _TEXTS else kind.arrow
-
-
-def _fields(tree: dict[str, Any]) -> list[pa.Field]:
-    return [pa.field(key, pa.struct(_fields(kind)) if isinstance(kind, dict) else kind) for key, kind in tree.items()]
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """The column as one array; putting chunks together copies even a single one."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _at(table: pa.Table, path: Path) -> pa.Array:
-    array = _whole(table[path[0]])
-    for key in path[1:]:
-        array = pc.struct_field(array, key)
-    return array
-
-
-def _floats(array: pa.Array) -> Iterator[pa.Array]:
-    """The floats in an array, however deep."""
-    if pa.types.is_floating(array.type):
-        yield array
-    elif pa.types.is_list(array.type):
-        yield from _floats(array.flatten())
-    elif pa.types.is_struct(array.type):
-        for child in array.flatten():
-            yield from _floats(child)
-
-
-def _are_finite(floats: pa.Array) -> bool:
-    """pyarrow reads NaN and Infinity, which are no JSON, and numbers too large for a float, as floats."""
-    return pc.all(pc.is_finite(floats)).as_py() is not False
-
-
-def _are_as_sent(floats: pa.Array) -> bool:
-    """Whether no digit was lost, in a column of floats: an integer may have been rounded, or a minus before zero be kept."""
-    span = pc.min_max(floats).as_py()
-    is_small = span["min"] is None or max(-span["min"], span["max"]) < _EXACT_IN_FLOATS
-    return (
-        is_small and _are_finite(floats) and pc.any(pc.equal(floats.view(pa.int64()), _MINUS_ZERO)).as_py() is not True
-    )
-
-
-def _conform(array: pa.Array, kind: ColumnType) -> pa.Array | None:
-    """The column's array from what was read; None when a value has to be looked at."""
-    if kind.name in _TEXTS:
-        return plain_texts(kind, array)
-    if kind.element is not None and not kind.element.nullable and array.flatten().null_count:
-        return None
-    return array if array.type == kind.arrow else array.cast(kind.arrow)
-
-
-def _unknown(tree: dict[str, Any], table: pa.Table, part: bytes) -> UnknownKeys | None:
-    """The keys that the reader found beside the schema's, counted where they have a value; None when it can't be told."""
-    beside = list(_beside(tree, table.column_names, map(_whole, table.columns), ()))
-    if not beside:
-        return {}
-    lines = part.split(b"\n")
-    found: UnknownKeys = {}
-    for path, array in beside:
-        if pa.types.is_struct(array.type):
-            # An object without keys, which is no value, reads as one whose keys are all null.
-            return None
-        if not all(map(_are_finite, _floats(array))):
-            return None
-        has_value = array.is_valid()
-        if pa.types.is_list(array.type):
-            has_value = pc.and_(has_value, pc.fill_null(pc.greater(pc.list_value_length(array), 0), fill_value=False))
-        count = pc.sum(has_value).as_py()
-        if count:
-            first = value_at(path, orjson.loads(lines[pc.index(has_value, value=True).as_py()]))
-            note(found, path, Unknown(count, guess_type(first)))
-    return found
-
-
-def _beside(
-    tree: dict[str, Any], names: Iterable[str], arrays: Iterable[pa.Array], at: Path
-) -> Iterator[tuple[Path, pa.Array]]:
-    for name, array in zip(names, arrays, strict=True):
-        if name not in tree:
-            yield (*at, name), array
-        elif isinstance(tree[name], dict):
-            inner = [field.name for field in array.type]
-            yield from _beside(tree[name], inner, [pc.struct_field(array, key) for key in inner], (*at, name))
+def _merged(batch: pa.RecordBatch, late: pa.RecordBatch, places: Sequence[int], bad: Sequence[int]) -> pa.RecordBatch:
+    """Both as one; the rows of `late` are those of the lines `places`, and the lines `bad` are of neither."""
+    order: list[int] = []
+    before = 0
+    for number, place in enumerate(places):
+        until = place - number - bisect_left(bad, place)
+        order += range(before, until)
+        order.append(batch.num_rows + number)
+        before = until
+    order += range(before, batch.num_rows)
+    return pa.concat_batches([batch, late]).take(pa.array(order, pa.int64()))

@@ -19,6 +19,7 @@ from segments.frame import NONCE_BYTES, FileHeader, Sections
 from segments.group import Outcome, Prepared, Write, answered, answers, number, split
 from segments.group_encoder import GroupEncoder
 from segments.keys import KeyWindow, Notes, encode_notes
+from segments.line_reader import LineReader
 from segments.schema import Schema
 from segments.unknown_keys import UnknownKeys, note
 from segments.wal_writer import WalWriter
@@ -76,6 +77,7 @@ class SourceLog:
         self.unknown: UnknownKeys = {}
         self._arrow = schema.arrow
         self._encoder = GroupEncoder(schema)
+        self.reader = LineReader(schema)
         self._wal_schema = self._arrow.with_metadata({DATAFILE_KEY: print_schema(schema).encode()})
 
     @property

@@ -14,6 +14,7 @@ from daemon.arriving import decode_arriving
 from segments.bulk import BulkDecoder
 from segments.datafile import parse_datafile
 from segments.errors import BodyRejected
+from segments.line_reader import LineReader
 
 NOW = datetime(2026, 11, 23, 12)
 SCHEMA = parse_datafile("SCHEMA > n Int64, f Nullable(Float64)\n").schema
@@ -34,7 +35,9 @@ def arrive(body: bytes, size: int, check_rows=lambda _: None):
         return b""
 
     async def run():
-        return await decode_arriving(read, len(body), BulkDecoder(SCHEMA, NOW, check_rows), trio.CapacityLimiter(2))
+        return await decode_arriving(
+            read, len(body), BulkDecoder(LineReader(SCHEMA), NOW, check_rows), trio.CapacityLimiter(2)
+        )
 
     arrived, decoded = trio.run(run)
     return arrived[:], decoded
@@ -52,7 +55,7 @@ def test_pieces_are_the_whole(body, size):
     read, decoded = arrive(body, size)
     assert read == body
     try:
-        whole = BulkDecoder(SCHEMA, NOW, lambda _: None).decode_whole(body)
+        whole = BulkDecoder(LineReader(SCHEMA), NOW, lambda _: None).decode_whole(body)
     except BodyRejected:
         assert decoded is None
         return
@@ -78,7 +81,7 @@ def test_what_reading_or_decoding_refuses_comes_out_as_it_is():
         raise trio.BrokenResourceError
 
     with pytest.raises(trio.BrokenResourceError):
-        trio.run(decode_arriving, leave, 1, BulkDecoder(SCHEMA, NOW, too_many), trio.CapacityLimiter(2))
+        trio.run(decode_arriving, leave, 1, BulkDecoder(LineReader(SCHEMA), NOW, too_many), trio.CapacityLimiter(2))
 
 
 def test_a_body_that_was_refused_takes_no_memory_any_more():
@@ -91,7 +94,7 @@ def test_a_body_that_was_refused_takes_no_memory_any_more():
         raise Refused(503, "no room")
 
     async def run() -> None:
-        decoder = BulkDecoder(SCHEMA, NOW, lambda _: None)
+        decoder = BulkDecoder(LineReader(SCHEMA), NOW, lambda _: None)
         held.append(weakref.ref(decoder))
         try:
             await decode_arriving(refuse, 100, decoder, trio.CapacityLimiter(2))

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from segments.bulk import BulkSchema
+from segments.bulk_schema import BulkSchema
 from segments.datafile import parse_datafile
 from segments.datafile_print import print_datafile, print_schema
 from segments.decode import decode

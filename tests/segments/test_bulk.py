@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segments import bulk
-from segments.bulk import BulkSchema, decode_bulk
+from segments.bulk import decode_bulk
+from segments.bulk_schema import BulkSchema
 from segments.column_type import parse_type
 from segments.datafile import parse_datafile
 from segments.decode import decode

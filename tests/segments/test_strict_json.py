@@ -5,7 +5,7 @@ As a value of a column of each kind and of a key that no column has, on the way 
 
 import pytest
 
-from segments.bulk import BulkSchema
+from segments.bulk_schema import BulkSchema
 from segments.datafile import parse_datafile
 from segments.decode import decode
 from segments.lines import parse_body

@@ -1,0 +1,76 @@
+"""How functions become machine code: numba compiles them at their first import and keeps the result on disk.
+
+They see memory as C does: a pointer and an index, nothing checked. So whoever calls them vouches that every buffer is as
+large as they say; and what they read ends with a line feed, at which every loop over text stops by itself.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, MutableSequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from llvmlite import ir
+from numba import cfunc, config, njit
+from numba import types as numba_types
+from numba.extending import intrinsic
+
+Bytes = MutableSequence[int]
+Ints = MutableSequence[int]
+F = TypeVar("F", bound=Callable[..., Any])
+
+types: Any = numba_types
+INT = types.int64
+FLOAT = types.float64
+BOOLEAN = types.boolean
+PAIR = types.UniTuple(INT, 2)
+BYTES = types.CPointer(types.uint8)
+INT16S = types.CPointer(types.int16)
+INT32S = types.CPointer(types.int32)
+INTS = types.CPointer(types.int64)
+
+
+def _kept() -> Path | None:
+    """Where the machine code of just these sources is kept; None when it can't be kept anywhere.
+
+    numba looks at the file of a function alone, and would take old code for a function that calls one of another file.
+    """
+    here = Path(__file__).parent
+    sources = b"".join(source.read_bytes() for source in sorted(here.glob("*.py")))
+    name = f"siltstone-{hashlib.sha256(sources).hexdigest()[:16]}"
+    user = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    for place in (here / "__pycache__" / name, user / name):
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except (OSError, RuntimeError):
+            continue
+        if os.access(place, os.W_OK):
+            return place
+    return None
+
+
+_KEPT = _kept()
+if _KEPT is not None:
+    config.CACHE_DIR = str(_KEPT)  # type: ignore[attr-defined]  # made while it runs
+
+
+def compiled(signature: object) -> Callable[[F], F]:
+    """Of a function that only other such functions call."""
+    return cast(Callable[[F], F], njit(signature, nogil=True, cache=_KEPT is not None, error_model="numpy"))
+
+
+def entry(signature: object) -> Callable[[F], Any]:
+    """Of a function that has an `address`, for `ctypes`."""
+    return cast(Callable[[F], Any], cfunc(signature, cache=_KEPT is not None, error_model="numpy"))
+
+
+def _bits_of(_typing: object, _value: object) -> Any:
+    """The 64 bits of a float as an integer."""
+
+    def generate(_context: object, builder: Any, _signature: object, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(64))
+
+    return INT(FLOAT), generate
+
+
+bits_of = cast(Callable[[float], int], intrinsic(_bits_of))

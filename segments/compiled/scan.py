@@ -1,0 +1,223 @@
+"""Lines of JSON -> cells, column by column; compiled. A line that does not fit at a glance is noted, and left out.
+
+`keys` and `numbers` are a `LinePlan`. `cells` and `marks` have `work[ROOM]` places for each column, one for each row, and
+behind them `work[LIST_ROOM]` for each list's elements. A list's cell is where its elements end.
+"""
+
+from segments.compiled.machine_code import BOOLEAN, BYTES, INT, INTS, Bytes, Ints, compiled, entry
+from segments.compiled.plan import (
+    ARRAY,
+    ELEMENT,
+    EVENTS,
+    FILLED,
+    HIGH,
+    KEY_AT,
+    KEY_BYTES,
+    KEY_INTS,
+    KIND,
+    LINE_BYTES,
+    LIST,
+    LIST_ROOM,
+    LISTS,
+    LONG_FLOATS,
+    LOW,
+    MARK_NOTHING,
+    MARK_NULL,
+    MARK_VALUE,
+    NODE,
+    NODES,
+    NULL_ELEMENTS,
+    NULLABLE,
+    OBJECT,
+    REFUSED,
+    REFUSED_INTS,
+    REQUIRED,
+    ROOM,
+    SAVED,
+    SEEN,
+    SLOT,
+    SLOTS,
+    STACK,
+)
+from segments.compiled.values import is_null, read_value, skip_blanks
+
+_LINE_FEED, _COMMA, _COLON, _LEFT, _RIGHT, _OPENING, _CLOSING, _LETTER_N = map(ord, "\n,:[]{}n")
+
+
+@compiled(BOOLEAN(BYTES, INT, BYTES, INT, INT))
+def _stands(text: Bytes, at: int, keys: Bytes, key: int, size: int) -> bool:
+    for place in range(size):  # noqa: SIM110 -- a generator does not compile
+        if text[at + place] != keys[key + place]:
+            return False
+    return True
+
+
+@compiled(INT(BYTES, INT, BYTES, INTS, INT, INT))
+def _find_key(text: Bytes, at: int, keys: Bytes, numbers: Ints, node: int, expected: int) -> int:
+    """Where in `numbers` the key is that stands at `at`; -1 when the object has none such. Most come in the same order."""
+    end = numbers[NODE + 2 * node + 1]
+    if expected < end and _stands(text, at, keys, numbers[expected + KEY_AT], numbers[expected + KEY_BYTES]):
+        return expected
+    for key in range(numbers[NODE + 2 * node], end, KEY_INTS):
+        if _stands(text, at, keys, numbers[key + KEY_AT], numbers[key + KEY_BYTES]):
+            return key
+    return -1
+
+
+@compiled(INT(BYTES, INT, INTS, INT, INTS, INTS, BYTES))
+def _read_list(text: Bytes, at: int, numbers: Ints, key: int, work: Ints, cells: Ints, marks: Bytes) -> int:
+    """Where the list ends; -1 when it is refused."""
+    number, kind = numbers[key + LIST], numbers[key + ELEMENT] % NULL_ELEMENTS
+    first = numbers[SLOTS] * work[ROOM] + number * work[LIST_ROOM]
+    count = work[FILLED + number]
+    at = skip_blanks(text, at + 1)
+    if text[at] == _RIGHT:
+        return at + 1
+    while True:
+        cell = first + count
+        if text[at] == _LETTER_N:
+            if numbers[key + ELEMENT] < NULL_ELEMENTS or not is_null(text, at):
+                return -1
+            marks[cell] = MARK_NULL
+            at += 4
+        else:
+            at, value = read_value(text, at, kind, numbers[key + LOW], numbers[key + HIGH], work, cell)
+            if at < 0:
+                return -1
+            marks[cell] = MARK_VALUE
+            cells[cell] = value
+        count += 1
+        at = skip_blanks(text, at)
+        if text[at] == _RIGHT:
+            work[FILLED + number] = count
+            return at + 1
+        if text[at] != _COMMA:
+            return -1
+        at = skip_blanks(text, at + 1)
+
+
+@compiled(INT(BYTES, INT, INTS, INT, INTS, INTS, BYTES, INT))
+def _read_column(text: Bytes, at: int, numbers: Ints, key: int, work: Ints, cells: Ints, marks: Bytes, row: int) -> int:
+    """Where the value ends; -1 when it is refused."""
+    cell = numbers[key + SLOT] * work[ROOM] + row
+    if marks[cell] != MARK_NOTHING:
+        # The key stood before; of the two the last counts.
+        return -1
+    if text[at] == _LETTER_N:
+        if not numbers[key + NULLABLE] or not is_null(text, at):
+            return -1
+        marks[cell] = MARK_NULL
+        return at + 4
+    if numbers[key + KIND] == ARRAY:
+        at = _read_list(text, at, numbers, key, work, cells, marks) if text[at] == _LEFT else -1
+        value = work[FILLED + numbers[key + LIST]]
+    else:
+        at, value = read_value(text, at, numbers[key + KIND], numbers[key + LOW], numbers[key + HIGH], work, cell)
+    cells[cell] = value
+    marks[cell] = MARK_VALUE
+    return at
+
+
+@compiled(INT(BYTES, INT, INT, INTS))
+def _end_row(text: Bytes, at: int, got: int, numbers: Ints) -> int:
+    """Where the line ends; -1 when there is more on it, or when the row lacks a value that it must have."""
+    at = skip_blanks(text, at)
+    return at if text[at] == _LINE_FEED and got == numbers[REQUIRED] else -1
+
+
+@compiled(INT(BYTES, INT, BYTES, INTS, INTS, INTS, BYTES, INT))
+def _read_row(text: Bytes, at: int, keys: Bytes, numbers: Ints, work: Ints, cells: Ints, marks: Bytes, row: int) -> int:
+    """Where the line ends; -1 when it is refused."""
+    if text[at] != _OPENING:
+        return -1
+    at = skip_blanks(text, at + 1)
+    depth, node, got, key = 0, 0, 0, numbers[NODE] - KEY_INTS
+    if text[at] == _CLOSING:
+        return _end_row(text, at + 1, got, numbers)
+    while True:
+        key = _find_key(text, at, keys, numbers, node, key + KEY_INTS)
+        if key < 0:
+            return -1
+        at = skip_blanks(text, at + numbers[key + KEY_BYTES])
+        if text[at] != _COLON:
+            return -1
+        at = skip_blanks(text, at + 1)
+        if numbers[key + KIND] != OBJECT:
+            at = _read_column(text, at, numbers, key, work, cells, marks, row)
+            if at < 0:
+                return -1
+            got += 1 - numbers[key + NULLABLE]
+        else:
+            inner = numbers[key + SLOT]
+            if work[SEEN + inner] == work[EVENTS]:
+                return -1
+            work[SEEN + inner] = work[EVENTS]
+            if text[at] == _OPENING:
+                at = skip_blanks(text, at + 1)
+                if text[at] != _CLOSING:
+                    work[STACK + 2 * depth], work[STACK + 2 * depth + 1] = node, key
+                    depth, node, key = depth + 1, inner, numbers[NODE + 2 * inner] - KEY_INTS
+                    continue
+                at += 1
+            elif is_null(text, at):
+                at += 4
+            else:
+                return -1
+        at = skip_blanks(text, at)
+        while text[at] == _CLOSING:
+            if depth == 0:
+                return _end_row(text, at + 1, got, numbers)
+            depth -= 1
+            node, key = work[STACK + 2 * depth], work[STACK + 2 * depth + 1]
+            at = skip_blanks(text, at + 1)
+        if text[at] != _COMMA:
+            return -1
+        at = skip_blanks(text, at + 1)
+
+
+@entry(INT(BYTES, INT, BYTES, INTS, INTS, INTS, BYTES, INTS))
+def scan(
+    text: Bytes, size: int, keys: Bytes, numbers: Ints, work: Ints, cells: Ints, marks: Bytes, refused: Ints
+) -> int:
+    """How many rows there are, of `size` bytes of whole lines; `refused` are the other lines, REFUSED_INTS for each."""
+    for node in range(numbers[NODES]):
+        work[SEEN + node] = -1
+    work[EVENTS] = work[REFUSED] = work[LONG_FLOATS] = 0
+    for number in range(numbers[LISTS]):
+        work[FILLED + number] = 0
+    at, row = 0, 0
+    while at < size:
+        at = skip_blanks(text, at)
+        if text[at] == _LINE_FEED:
+            at += 1
+            continue
+        for slot in range(numbers[SLOTS]):
+            marks[slot * work[ROOM] + row] = MARK_NOTHING
+        for number in range(numbers[LISTS]):
+            work[SAVED + number] = work[FILLED + number]
+        long_floats = work[LONG_FLOATS]
+        end = _read_row(text, at, keys, numbers, work, cells, marks, row)
+        if end >= 0 and end - at <= work[LINE_BYTES]:
+            row += 1
+        else:
+            end = at
+            while text[end] != _LINE_FEED:
+                end += 1
+            work[LONG_FLOATS] = long_floats
+            for number in range(numbers[LISTS]):
+                work[FILLED + number] = work[SAVED + number]
+            place = REFUSED_INTS * work[REFUSED]
+            refused[place], refused[place + 1], refused[place + 2] = at, end, work[EVENTS]
+            work[REFUSED] += 1
+        work[EVENTS] += 1
+        at = end + 1
+    return row
+
+
+@entry(INT(BYTES, INT, INT))
+def count(text: Bytes, size: int, byte: int) -> int:
+    """How often the byte is there."""
+    found: int = INT(0)
+    for at in range(size):
+        found += text[at] == byte
+    return found

@@ -1,0 +1,217 @@
+"""Whole lines of JSON -> a record batch, by machine code. What does not fit at a glance is left to whoever asked.
+
+The machine code is loaded by whoever has lines to read, because loading takes a second and a good deal of memory, and making
+it the first time takes several seconds. Until it is there lines are read otherwise, and mean the same.
+"""
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+
+import pyarrow as pa
+
+from segments.batch_message import BatchMessage
+from segments.compiled.plan import (
+    COLUMN_BYTES,
+    COLUMN_INTS,
+    COLUMN_LIST,
+    EVENTS,
+    FILLED,
+    LINE_BYTES,
+    LIST_ROOM,
+    LISTS,
+    LONG_FLOAT_INTS,
+    LONG_FLOATS,
+    REFUSED,
+    REFUSED_INTS,
+    ROOM,
+    WORK_INTS,
+    LinePlan,
+)
+from segments.decode import Decoded
+from segments.lines import LINE_BYTES_MAX
+from segments.schema import Schema
+
+SCRATCH_PER_BYTE = 4
+"""Of memory for each byte of lines, while they are read: very many rows of very few bytes are read otherwise."""
+_SCRATCH_MIN = 1 << 16
+_INT_BYTES = 8
+_NODE_BYTES = 2 * _INT_BYTES
+_COLUMN_EXTRA = 64
+"""More than the ends of a column's buffers take, when all are rounded up."""
+_Function = Callable[..., int]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineCode:
+    scan: _Function
+    pack: _Function
+    count: _Function
+
+
+_loading = Lock()
+_machine_code: MachineCode | None = None
+
+
+def load() -> None:
+    """Have the machine code ready; takes a second, and several when it has never been made."""
+    global _machine_code  # noqa: PLW0603 -- code is one for the process, as modules are
+    with _loading:
+        if _machine_code is None:
+            from segments.compiled.pack import pack  # noqa: PLC0415 -- what takes so long
+            from segments.compiled.scan import count, scan  # noqa: PLC0415
+
+            _machine_code = MachineCode(
+                _function(scan, "pnpppppp"), _function(pack, "ppppppnpppppp"), _function(count, "pnn")
+            )
+
+
+def is_loaded() -> bool:
+    return _machine_code is not None
+
+
+def _function(compiled: object, arguments: str) -> _Function:
+    """`arguments` has a letter for each: a pointer or a number. Called without the interpreter lock."""
+    kinds = [ctypes.c_void_p if letter == "p" else ctypes.c_int64 for letter in arguments]
+    return ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(compiled.address)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A line that has to be looked at otherwise: its place in the text, and its number among the events."""
+
+    begin: int
+    end: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """`events` lines that were not blank: the rows of those that fit, in order, and the others."""
+
+    batch: pa.RecordBatch
+    events: int
+    refused: tuple[Refused, ...]
+
+
+class LineReader:
+    """For one schema; in any thread. Costs nothing until there is something to read."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+
+    @cached_property
+    def _layout(self) -> "_Layout | None":
+        """None for a schema that is read otherwise."""
+        plan = LinePlan.of(self.schema)
+        return None if plan is None else _Layout(self.schema, plan)
+
+    def read(self, text: bytes) -> Lines | None:
+        """None when the machine code is not there, or not for such lines."""
+        code, layout = _machine_code, self._layout
+        if code is None or layout is None or not _is_utf8(text):
+            return None
+        if not text.endswith(b"\n"):
+            text += b"\n"
+        scratch = layout.scratch(code, text)
+        return None if scratch is None else layout.read(code, text, scratch)
+
+    def decode(self, body: bytes) -> Decoded | None:
+        """The rows of a body that fit all of them; None when it has to be looked at otherwise."""
+        lines = self.read(body)
+        if lines is None or lines.refused or not lines.events:
+            return None
+        return Decoded(lines.batch, (), lines.events, {})
+
+
+@dataclass(frozen=True, slots=True)
+class _Scratch:
+    """Memory for what is found in a text, which is there as long as `memory` is."""
+
+    memory: pa.Buffer
+    work: "ctypes.Array[ctypes.c_int64]"
+    cells: int
+    refused: int
+    marks: int
+
+
+class _Layout:
+    """A plan, and what the batches of its schema look like."""
+
+    def __init__(self, schema: Schema, plan: LinePlan) -> None:
+        self._arrow = schema.arrow
+        self._message = BatchMessage.of(schema.arrow)
+        self._keys = plan.keys
+        self._numbers = (ctypes.c_int64 * len(plan.numbers))(*plan.numbers)
+        self._columns = (ctypes.c_int64 * len(plan.columns))(*plan.columns)
+        self._slots = len(schema.columns)
+        self._lists = plan.numbers[LISTS]
+        # Bits are counted as bytes; a text takes 4 bytes for its offset, and so does a list.
+        sizes = [2 + (size or 4) for size in plan.columns[COLUMN_BYTES::COLUMN_INTS]]
+        self._row_bytes = sum(sizes)
+        self._element_bytes = [
+            size for size, number in zip(sizes, plan.columns[COLUMN_LIST::COLUMN_INTS], strict=True) if number >= 0
+        ]
+
+    def scratch(self, code: MachineCode, text: bytes) -> _Scratch | None:
+        """None when the rows would take too much of it."""
+        room = code.count(text, len(text), ord("\n"))
+        list_room = code.count(text, len(text), ord(",")) + room if self._lists else 0
+        cells = self._slots * room + self._lists * list_room
+        size = (_INT_BYTES + 1) * cells + _INT_BYTES * REFUSED_INTS * room
+        if size > SCRATCH_PER_BYTE * len(text) + _SCRATCH_MIN:
+            return None
+        work = (ctypes.c_int64 * WORK_INTS)()
+        work[ROOM], work[LIST_ROOM], work[LINE_BYTES] = room, list_room, LINE_BYTES_MAX
+        memory = pa.allocate_buffer(size)
+        refused = memory.address + _INT_BYTES * cells
+        return _Scratch(memory, work, memory.address, refused, refused + _INT_BYTES * REFUSED_INTS * room)
+
+    def read(self, code: MachineCode, text: bytes, scratch: _Scratch) -> Lines:
+        work, cells = scratch.work, scratch.cells
+        rows = code.scan(text, len(text), self._keys, self._numbers, work, cells, scratch.marks, scratch.refused)
+        for place in range(LONG_FLOATS + 1, LONG_FLOATS + 1 + LONG_FLOAT_INTS * work[LONG_FLOATS], LONG_FLOAT_INTS):
+            cell, begin, end = work[place : place + LONG_FLOAT_INTS]
+            ctypes.c_double.from_address(cells + _INT_BYTES * cell).value = float(text[begin:end])
+        found = (ctypes.c_int64 * (REFUSED_INTS * work[REFUSED])).from_address(scratch.refused)[:]
+        refused = tuple(Refused(*found[at : at + REFUSED_INTS]) for at in range(0, len(found), REFUSED_INTS))
+        return Lines(self._batch(code, text, scratch, rows), work[EVENTS], refused)
+
+    def _batch(self, code: MachineCode, text: bytes, scratch: _Scratch, rows: int) -> pa.RecordBatch:
+        kind, work = self._message, scratch.work
+        head_bytes, places = len(kind.example), kind.nodes.size // _NODE_BYTES
+        elements = sum(work[FILLED + number] * size for number, size in enumerate(self._element_bytes))
+        body_max = len(text) + rows * self._row_bytes + elements + places * _COLUMN_EXTRA
+        message = pa.allocate_buffer(head_bytes + body_max)
+        nodes = (ctypes.c_int64 * (kind.nodes.size // _INT_BYTES))()
+        buffers = (ctypes.c_int64 * (kind.buffers.size // _INT_BYTES))()
+        out = message.address + head_bytes
+        size = code.pack(
+            text,
+            self._numbers,
+            self._columns,
+            work,
+            scratch.cells,
+            scratch.marks,
+            rows,
+            out,
+            out,
+            out,
+            out,
+            nodes,
+            buffers,
+        )
+        memoryview(message).cast("B")[:head_bytes] = kind.head(rows, nodes, buffers, size)
+        return pa.ipc.read_record_batch(message.slice(0, head_bytes + size), self._arrow)
+
+
+def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
