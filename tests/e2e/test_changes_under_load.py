@@ -11,10 +11,10 @@ CLIENTS = 4
 
 
 class Load:
-    """Clients that send one row after the other until they are stopped."""
+    """Clients that send one request after the other until they are stopped, each of so many rows."""
 
-    def __init__(self, daemon, target):
-        self._daemon, self._target = daemon, target
+    def __init__(self, daemon, target, *, rows=1):
+        self._daemon, self._target, self._rows = daemon, target, rows
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self.statuses: list[int] = []
@@ -34,16 +34,18 @@ class Load:
 
     def _run(self, number):
         with Client(self._daemon.address) as client:
-            row = number
+            turn = number
             while not self._stop.is_set():
-                row += CLIENTS
+                turn += CLIENTS
+                rows = range(turn * self._rows, (turn + 1) * self._rows)
                 with self._lock:
-                    self.begun.add(row)
-                answer = client.request("POST", self._target, b'{"n":%d}' % row, Authorization=f"Bearer {TOKEN}")
+                    self.begun.update(rows)
+                body = b"\n".join(b'{"n":%d}' % row for row in rows)
+                answer = client.request("POST", self._target, body, Authorization=f"Bearer {TOKEN}")
                 with self._lock:
                     self.statuses.append(answer.status)
                     if answer.status == 200:
-                        self.stored.add(row)
+                        self.stored.update(rows)
 
 
 def call(daemon, method, target, body=b""):
@@ -58,9 +60,14 @@ def daemon(start):
     return daemon
 
 
-def test_altering_loses_no_row(daemon):
+@pytest.mark.parametrize("rows", [1, 200])
+def test_altering_loses_no_row(daemon, rows):
+    """Also of requests whose rows are columns already when the schema changes before they are written."""
+    many = b"\n".join(b'{"n":%d}' % n for n in range(5000))
+    while "is loaded" not in daemon.log.read_text():
+        assert call(daemon, "POST", "/v0/events?name=other&wait=true", many) == 200
     columns = "`n`+Nullable(Int64)"
-    with Load(daemon, "/v0/events?name=t&wait=true") as load:
+    with Load(daemon, "/v0/events?name=t&wait=true", rows=rows) as load:
         for number in range(8):
             columns += f",+`added_{number}`+Nullable(String)"
             assert call(daemon, "POST", f"/v0/datasources/t/alter?schema={columns}") == 200
