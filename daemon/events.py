@@ -120,7 +120,6 @@ class EventsApi:
 
         Raises Refused and what `daemon.routes` has in its table.
         """
-        self.intake.line_code.saw(len(body))
         events: Events | None = None
         if len(body) <= INLINE_BYTES_MAX and decoded is None:
             running = self._sources.peek(call.name)
@@ -150,6 +149,7 @@ class EventsApi:
                 write = Write(decoded, key)
                 size = len(body) + decoded.good.nbytes
             reservation.hold(size)
+            self.intake.line_code.saw(len(body))
             try:
                 outcome = await actor.submit(write, size_bytes=size, durably=call.wait)
             except ActorClosing:

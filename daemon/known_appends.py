@@ -101,7 +101,6 @@ class KnownAppends:
         schema, reader = actor.log.schema, actor.log.reader
         try:
             self._intake.space.check()
-            self._intake.line_code.saw(len(body))
             rows = (reader.decode(body) if len(body) >= BODY_BYTES_MIN else None) or parse_body(body)
             if not rows:
                 return None
@@ -115,6 +114,7 @@ class KnownAppends:
         except (ActorClosing, InboxFull):
             self._intake.budget.give_back(held)
             return None
+        self._intake.line_code.saw(len(body))
         self._begun.add(actor)
         return Append(call, ticket, request_id, len(body), held, time())
 

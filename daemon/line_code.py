@@ -19,7 +19,7 @@ class LineCode:
         self._is_wanted = trio.Event()
 
     def saw(self, body_bytes: int) -> None:
-        """A body has come that has so many bytes."""
+        """The rows of a body of so many bytes are about to be stored; what is refused counts for nothing."""
         if body_bytes >= BODY_BYTES_MIN and self._seen_bytes < LOADED_AFTER_BYTES:
             self._seen_bytes += body_bytes
             if self._seen_bytes >= LOADED_AFTER_BYTES:

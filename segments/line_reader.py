@@ -5,6 +5,8 @@ it the first time takes several seconds. Until it is there lines are read otherw
 """
 
 import ctypes
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,6 +62,10 @@ def load() -> None:
     global _machine_code  # noqa: PLW0603 -- code is one for the process, as modules are
     with _loading:
         if _machine_code is None:
+            if sys.modules.get("numpy", ...) is None:
+                del sys.modules["numpy"]
+            # Else the import starts a thread for each core, which spin.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             from segments.compiled.pack import pack  # noqa: PLC0415 -- what takes so long
             from segments.compiled.scan import count, scan  # noqa: PLC0415
 
