@@ -10,4 +10,4 @@ deletes covered WAL files; recovery runs before both. All of it under the lock o
 Shutting down: stop accepting, let requests finish, close the actors' inboxes (never cancel them), sync, exit 0.
 """
 
-import segments as segments  # Before anything imports pyarrow, see there.
+import segments as segments  # Which hides numpy, before anything imports pyarrow.

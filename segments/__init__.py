@@ -23,8 +23,7 @@ The path of a row: `lines` -> `decode` -> `source_log` -> `frame` -> `wal_writer
 Reading: `snapshot` over `wal_reader` and the segment names. The bytes on disk are described in FORMAT.md.
 """
 
-import sys
+from segments.hidden_numpy import hide
 
-# pyarrow imports numpy if there is one, which costs every start of ours 70 ms and 10 MB; we use it for nothing but numba, and
-# `line_reader` lets it be found again when it loads that.
-sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]  # documented: such a module is not found
+# Before anything imports pyarrow.
+hide()

@@ -7,7 +7,6 @@ body has one meaning, whichever way it took; property tests compare them.
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from threading import Lock
@@ -77,7 +76,7 @@ class BulkDecoder:
             return Decoded(lines.batch, (), lines.events, {})
         events = parse_lines(part[line.begin : line.end].rstrip(BLANKS) for line in lines.refused)
         late = decode(self.schema, events, self._now)
-        bad = tuple(replace(row, index=lines.refused[row.index].number) for row in late.bad)
+        bad = tuple(row.at(lines.refused[row.index].number) for row in late.bad)
         if not late.good.num_rows:
             return Decoded(lines.batch, bad, lines.events, late.unknown)
         kept = {row.index for row in late.bad}

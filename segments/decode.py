@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,10 @@ class BadRow:
     raw: bytes
     is_object: bool
     errors: tuple[tuple[str, str], ...]
+
+    def at(self, index: int) -> "BadRow":
+        """The same row in another place."""
+        return BadRow(index, self.raw, self.is_object, self.errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ def value_at(path: Path, row: dict[str, Any], missing: object = None) -> Any:
 def join_decoded(schema: Schema, parts: Sequence[Decoded]) -> Decoded:
     """The parts of one body as one."""
     group = decode_group(schema, parts, _NO_CLOCK)
-    bad = tuple(replace(row, index=position) for position, row in group.bad)
+    bad = tuple(row.at(position) for position, row in group.bad)
     return Decoded(group.good, bad, group.count, group.unknown)
 
 

@@ -6,7 +6,6 @@ it the first time takes several seconds. Until it is there lines are read otherw
 
 import ctypes
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from threading import Lock
 
 import pyarrow as pa
 
+from segments import hidden_numpy
 from segments.batch_message import BatchMessage
 from segments.compiled.plan import (
     COLUMN_BYTES,
@@ -62,8 +62,7 @@ def load() -> None:
     global _machine_code  # noqa: PLW0603 -- code is one for the process, as modules are
     with _loading:
         if _machine_code is None:
-            if sys.modules.get("numpy", ...) is None:
-                del sys.modules["numpy"]
+            hidden_numpy.show()
             # Else the import starts a thread for each core, which spin.
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             from segments.compiled.pack import pack  # noqa: PLC0415 -- what takes so long
