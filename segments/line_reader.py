@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 
+import orjson
 import pyarrow as pa
 
 from segments import hidden_numpy
@@ -21,26 +22,30 @@ from segments.compiled.plan import (
     COLUMN_LIST,
     EVENTS,
     FILLED,
+    LATE,
+    LATE_INTS,
+    LATE_ROOM,
     LINE_BYTES,
     LIST_ROOM,
     LISTS,
-    LONG_FLOAT_INTS,
-    LONG_FLOATS,
     REFUSED,
     REFUSED_INTS,
     ROOM,
-    WORK_INTS,
     LinePlan,
 )
 from segments.decode import Decoded
-from segments.lines import LINE_BYTES_MAX
+from segments.lines import LINE_BYTES_MAX, exact, has_float, json_text
 from segments.schema import Schema
 
 SCRATCH_PER_BYTE = 4
 """Of memory for each byte of lines, while they are read: very many rows of very few bytes are read otherwise."""
 _SCRATCH_MIN = 1 << 16
+LATE_MAX = 8192
+"""Of one text, values that Python has to read, with the interpreter lock; lines with more of them are refused."""
+_LATE_MIN, _LATE_BYTES = 16, 16
+"""There is room for so many, and one more in so many bytes."""
+_NESTED = b"[{"
 _INT_BYTES = 8
-_NODE_BYTES = 2 * _INT_BYTES
 _COLUMN_EXTRA = 64
 """More than the ends of a column's buffers take, when all are rounded up."""
 _Function = Callable[..., int]
@@ -153,6 +158,7 @@ class _Layout:
         self._columns = (ctypes.c_int64 * len(plan.columns))(*plan.columns)
         self._slots = len(schema.columns)
         self._lists = plan.numbers[LISTS]
+        self._extra_bytes = _COLUMN_EXTRA * (len(plan.columns) // COLUMN_INTS + self._lists)
         # Bits are counted as bytes; a text takes 4 bytes for its offset, and so does a list.
         sizes = [2 + (size or 4) for size in plan.columns[COLUMN_BYTES::COLUMN_INTS]]
         self._row_bytes = sum(sizes)
@@ -164,35 +170,47 @@ class _Layout:
         """None when the rows would take too much of it."""
         room = code.count(text, len(text), ord("\n"))
         list_room = code.count(text, len(text), ord(",")) + room if self._lists else 0
+        late_room = min(LATE_MAX, _LATE_MIN + len(text) // _LATE_BYTES)
+        work_ints = LATE + 1 + LATE_INTS * late_room
         cells = self._slots * room + self._lists * list_room
-        size = (_INT_BYTES + 1) * cells + _INT_BYTES * REFUSED_INTS * room
+        size = (_INT_BYTES + 1) * cells + _INT_BYTES * (REFUSED_INTS * room + work_ints)
         if size > SCRATCH_PER_BYTE * len(text) + _SCRATCH_MIN:
             return None
-        work = (ctypes.c_int64 * WORK_INTS)()
-        work[ROOM], work[LIST_ROOM], work[LINE_BYTES] = room, list_room, LINE_BYTES_MAX
         memory = pa.allocate_buffer(size)
-        refused = memory.address + _INT_BYTES * cells
-        return _Scratch(memory, work, memory.address, refused, refused + _INT_BYTES * REFUSED_INTS * room)
+        work = (ctypes.c_int64 * work_ints).from_address(memory.address)
+        work[ROOM], work[LIST_ROOM], work[LATE_ROOM], work[LINE_BYTES] = room, list_room, late_room, LINE_BYTES_MAX
+        cells_at = memory.address + _INT_BYTES * work_ints
+        refused_at = cells_at + _INT_BYTES * cells
+        return _Scratch(memory, work, cells_at, refused_at, refused_at + _INT_BYTES * REFUSED_INTS * room)
 
-    def read(self, code: MachineCode, text: bytes, scratch: _Scratch) -> Lines:
-        work, cells = scratch.work, scratch.cells
-        rows = code.scan(text, len(text), self._keys, self._numbers, work, cells, scratch.marks, scratch.refused)
-        for place in range(LONG_FLOATS + 1, LONG_FLOATS + 1 + LONG_FLOAT_INTS * work[LONG_FLOATS], LONG_FLOAT_INTS):
-            cell, begin, end = work[place : place + LONG_FLOAT_INTS]
-            ctypes.c_double.from_address(cells + _INT_BYTES * cell).value = float(text[begin:end])
-        found = (ctypes.c_int64 * (REFUSED_INTS * work[REFUSED])).from_address(scratch.refused)[:]
-        refused = tuple(Refused(*found[at : at + REFUSED_INTS]) for at in range(0, len(found), REFUSED_INTS))
+    def read(self, code: MachineCode, text: bytes, scratch: _Scratch) -> Lines | None:
+        """None when Python says of a value that it is none."""
+        work = scratch.work
+        rows = code.scan(
+            text, len(text), self._keys, self._numbers, work, scratch.cells, scratch.marks, scratch.refused
+        )
+        if work[LATE]:
+            try:
+                text = _with_late(text, scratch)
+            except orjson.JSONDecodeError:
+                return None
+        refused: tuple[Refused, ...] = ()
+        if work[REFUSED]:
+            found = (ctypes.c_int64 * (REFUSED_INTS * work[REFUSED])).from_address(scratch.refused)[:]
+            refused = tuple(Refused(*found[at : at + REFUSED_INTS]) for at in range(0, len(found), REFUSED_INTS))
         return Lines(self._batch(code, text, scratch, rows), work[EVENTS], refused)
 
     def _batch(self, code: MachineCode, text: bytes, scratch: _Scratch, rows: int) -> pa.RecordBatch:
-        kind, work = self._message, scratch.work
-        head_bytes, places = len(kind.example), kind.nodes.size // _NODE_BYTES
-        elements = sum(work[FILLED + number] * size for number, size in enumerate(self._element_bytes))
-        body_max = len(text) + rows * self._row_bytes + elements + places * _COLUMN_EXTRA
+        head, work = self._message, scratch.work
+        head_bytes = len(head.example)
+        body_max = len(text) + rows * self._row_bytes + self._extra_bytes
+        for number, size in enumerate(self._element_bytes):
+            body_max += work[FILLED + number] * size
         message = pa.allocate_buffer(head_bytes + body_max)
-        nodes = (ctypes.c_int64 * (kind.nodes.size // _INT_BYTES))()
-        buffers = (ctypes.c_int64 * (kind.buffers.size // _INT_BYTES))()
-        out = message.address + head_bytes
+        at = message.address
+        ctypes.memmove(at, head.example, head_bytes)
+        out = at + head_bytes
+        nodes, buffers = at + head.nodes_at, at + head.buffers_at
         size = code.pack(
             text,
             self._numbers,
@@ -208,8 +226,28 @@ class _Layout:
             nodes,
             buffers,
         )
-        memoryview(message).cast("B")[:head_bytes] = kind.head(rows, nodes, buffers, size)
+        ctypes.c_int64.from_address(at + head.rows_at).value = rows
+        ctypes.c_int64.from_address(at + head.body_at).value = size
         return pa.ipc.read_record_batch(message.slice(0, head_bytes + size), self._arrow)
+
+
+def _with_late(text: bytes, scratch: _Scratch) -> bytes:
+    """Put the late values into their cells; what becomes a text stands behind the others. Raises JSONDecodeError."""
+    found = scratch.work[LATE + 1 : LATE + 1 + LATE_INTS * scratch.work[LATE]]
+    texts: list[bytes] = []
+    end = len(text)
+    for place in range(0, len(found), LATE_INTS):
+        number, begin, behind = found[place : place + LATE_INTS]
+        raw = text[begin:behind]
+        cell = scratch.cells + _INT_BYTES * number
+        if raw[0] in _NESTED:
+            value = orjson.loads(raw)
+            texts.append(json_text(exact(raw) if has_float(value) else value).encode())
+            ctypes.c_int64.from_address(cell).value = end << 32 | len(texts[-1]) << 1
+            end += len(texts[-1])
+        else:
+            ctypes.c_double.from_address(cell).value = float(raw)
+    return b"".join((text, *texts))
 
 
 def _is_utf8(text: bytes) -> bool:

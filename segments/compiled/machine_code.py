@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 types: Any = numba_types
 INT = types.int64
-FLOAT = types.float64
+UNSIGNED = types.uint64
 BOOLEAN = types.boolean
 PAIR = types.UniTuple(INT, 2)
 BYTES = types.CPointer(types.uint8)
@@ -64,13 +64,25 @@ def entry(signature: object) -> Callable[[F], Any]:
     return cast(Callable[[F], Any], cfunc(signature, cache=_KEPT is not None, error_model="numpy"))
 
 
-def _bits_of(_typing: object, _value: object) -> Any:
-    """The 64 bits of a float as an integer."""
+def _high_product(_typing: object, _one: object, _other: object) -> Any:
+    """The upper 64 of the 128 bits of a product."""
 
     def generate(_context: object, builder: Any, _signature: object, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.IntType(64))
+        wide = [builder.zext(argument, ir.IntType(128)) for argument in arguments]
+        product = builder.lshr(builder.mul(*wide), ir.Constant(ir.IntType(128), 64))
+        return builder.trunc(product, ir.IntType(64))
 
-    return INT(FLOAT), generate
+    return UNSIGNED(UNSIGNED, UNSIGNED), generate
 
 
-bits_of = cast(Callable[[float], int], intrinsic(_bits_of))
+def _leading_zeros(_typing: object, _value: object) -> Any:
+    """Of a number that is not 0."""
+
+    def generate(_context: object, builder: Any, _signature: object, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return UNSIGNED(UNSIGNED), generate
+
+
+high_product = cast(Callable[[int, int], int], intrinsic(_high_product))
+leading_zeros = cast(Callable[[int], int], intrinsic(_leading_zeros))

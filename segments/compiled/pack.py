@@ -4,6 +4,7 @@ The layout is that of Arrow's columnar format ("Physical memory layout"): for ea
 of what is valid, left out when all is, offsets where lengths differ, and the values. Every buffer begins at a multiple of 8.
 """
 
+from segments.compiled.characters import ESCAPED, escape_bytes, four_hex_digits
 from segments.compiled.machine_code import BYTES, INT, INT16S, INT32S, INTS, Bytes, Ints, compiled, entry
 from segments.compiled.plan import (
     ARRAY,
@@ -20,24 +21,27 @@ from segments.compiled.plan import (
     SLOTS,
     TEXT,
 )
-from segments.compiled.values import ESCAPED, four_hex_digits
 
 _LENGTH_MASK = (1 << 31) - 1
+_ONE_ESCAPE = 6
 _BACKSLASH, _LETTER_B, _LETTER_F, _LETTER_N, _LETTER_R, _LETTER_T, _LETTER_U = map(ord, "\\bfnrtu")
 
 
-@compiled(INT(BYTES, INT, BYTES, INT))
-def _escaped_character(text: Bytes, at: int, out: Bytes, end: int) -> int:
-    """The character whose four hexadecimal digits stand at `at`, as UTF-8; gives where it ends."""
-    value = four_hex_digits(text, at)
+@compiled(INT(INT, BYTES, INT))
+def _encode(value: int, out: Bytes, end: int) -> int:
+    """The character as UTF-8; gives where it ends."""
     if value < 0x80:
         out[end] = value
         return end + 1
     if value < 0x800:
         out[end], out[end + 1] = 0xC0 | value >> 6, 0x80 | value & 63
         return end + 2
-    out[end], out[end + 1], out[end + 2] = 0xE0 | value >> 12, 0x80 | value >> 6 & 63, 0x80 | value & 63
-    return end + 3
+    if value < 0x10000:
+        out[end], out[end + 1], out[end + 2] = 0xE0 | value >> 12, 0x80 | value >> 6 & 63, 0x80 | value & 63
+        return end + 3
+    out[end], out[end + 1] = 0xF0 | value >> 18, 0x80 | value >> 12 & 63
+    out[end + 2], out[end + 3] = 0x80 | value >> 6 & 63, 0x80 | value & 63
+    return end + 4
 
 
 @compiled(INT(BYTES, INT, INT, BYTES, INT))
@@ -50,8 +54,12 @@ def _unescape(text: Bytes, at: int, size: int, out: Bytes, end: int) -> int:
             character = INT(text[at])
             at += 1
             if character == _LETTER_U:
-                end = _escaped_character(text, at, out, end)
-                at += 4
+                size = escape_bytes(text, at - 2)
+                value = four_hex_digits(text, at)
+                if size > _ONE_ESCAPE:
+                    value = 0x10000 + ((value & 0x3FF) << 10 | four_hex_digits(text, at + _ONE_ESCAPE) & 0x3FF)
+                end = _encode(value, out, end)
+                at += size - 2
                 continue
             if character == _LETTER_B:
                 character = 8

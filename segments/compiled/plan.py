@@ -26,19 +26,17 @@ COLUMN_KIND, COLUMN_BYTES, COLUMN_LIST, ELEMENT_KIND = range(COLUMN_INTS)
 LISTS_MAX, NODES_MAX, DEPTH_MAX = 16, 64, 16
 """Larger schemas are read otherwise."""
 
-LONG_FLOATS_MAX = 64
-"""Of one part: floats of so many digits that Python has to read them; lines with more of them are refused."""
-LONG_FLOAT_INTS = 3
-"""Of a long float: its cell, where it begins and ends."""
-ROOM, LIST_ROOM, LINE_BYTES, EVENTS, REFUSED = range(5)
+LATE_INTS = 3
+"""Of a value that Python has to read: its cell, where it begins and ends. It is a float of many digits, or, for a column of
+texts, an array or an object."""
+ROOM, LIST_ROOM, LATE_ROOM, LINE_BYTES, EVENTS, REFUSED = range(6)
 """Of `work`: how large the arrays are and how long a line may be; and what is told: events, and how many are refused."""
-FILLED = 5
+FILLED = 6
 SAVED = FILLED + LISTS_MAX
 SEEN = SAVED + LISTS_MAX
 STACK = SEEN + NODES_MAX
-LONG_FLOATS = STACK + 2 * NODES_MAX
-"""How many there are, and then the long floats."""
-WORK_INTS = LONG_FLOATS + 1 + LONG_FLOAT_INTS * LONG_FLOATS_MAX
+LATE = STACK + 2 * NODES_MAX
+"""How many late values there are, and then, up to LATE_ROOM of them, the values."""
 REFUSED_INTS = 3
 """Of a line that is refused: where it begins and ends, and its number among the events."""
 MARK_NOTHING, MARK_VALUE, MARK_NULL = range(3)

@@ -4,6 +4,7 @@
 behind them `work[LIST_ROOM]` for each list's elements. A list's cell is where its elements end.
 """
 
+from segments.compiled.characters import is_null, read_text, skip_blanks
 from segments.compiled.machine_code import BOOLEAN, BYTES, INT, INTS, Bytes, Ints, compiled, entry
 from segments.compiled.plan import (
     ARRAY,
@@ -15,11 +16,11 @@ from segments.compiled.plan import (
     KEY_BYTES,
     KEY_INTS,
     KIND,
+    LATE,
     LINE_BYTES,
     LIST,
     LIST_ROOM,
     LISTS,
-    LONG_FLOATS,
     LOW,
     MARK_NOTHING,
     MARK_NULL,
@@ -39,9 +40,9 @@ from segments.compiled.plan import (
     SLOTS,
     STACK,
 )
-from segments.compiled.values import is_null, read_value, skip_blanks
+from segments.compiled.values import read_value
 
-_LINE_FEED, _COMMA, _COLON, _LEFT, _RIGHT, _OPENING, _CLOSING, _LETTER_N = map(ord, "\n,:[]{}n")
+_LINE_FEED, _QUOTE, _COMMA, _COLON, _LEFT, _RIGHT, _OPENING, _CLOSING, _LETTER_N = map(ord, '\n",:[]{}n')
 
 
 @compiled(BOOLEAN(BYTES, INT, BYTES, INT, INT))
@@ -62,6 +63,36 @@ def _find_key(text: Bytes, at: int, keys: Bytes, numbers: Ints, node: int, expec
         if _stands(text, at, keys, numbers[key + KEY_AT], numbers[key + KEY_BYTES]):
             return key
     return -1
+
+
+@compiled(INT(BYTES, INT))
+def _behind_null(text: Bytes, at: int) -> int:
+    """-1 when something else stands there."""
+    return at + 4 if is_null(text, at) else -1
+
+
+@compiled(INT(BYTES, INT))
+def _behind_colon(text: Bytes, at: int) -> int:
+    """Where the value begins whose key ends at `at`; -1 when there is none."""
+    at = skip_blanks(text, at)
+    return skip_blanks(text, at + 1) if text[at] == _COLON else -1
+
+
+@compiled(INT(BYTES, INT))
+def _skip_nothing(text: Bytes, at: int) -> int:
+    """Behind a key that no column takes, and its value, when that is null or empty; -1 else: then it is counted, elsewhere."""
+    if text[at] != _QUOTE:
+        return -1
+    at, _ = read_text(text, at + 1)
+    if at >= 0:
+        at = _behind_colon(text, at)
+    if at < 0:
+        return -1
+    if text[at] != _LEFT and text[at] != _OPENING:
+        return _behind_null(text, at)
+    closing = _RIGHT if text[at] == _LEFT else _CLOSING
+    at = skip_blanks(text, at + 1)
+    return at + 1 if text[at] == closing else -1
 
 
 @compiled(INT(BYTES, INT, INTS, INT, INTS, INTS, BYTES))
@@ -135,34 +166,28 @@ def _read_row(text: Bytes, at: int, keys: Bytes, numbers: Ints, work: Ints, cell
     if text[at] == _CLOSING:
         return _end_row(text, at + 1, got, numbers)
     while True:
-        key = _find_key(text, at, keys, numbers, node, key + KEY_INTS)
-        if key < 0:
-            return -1
-        at = skip_blanks(text, at + numbers[key + KEY_BYTES])
-        if text[at] != _COLON:
-            return -1
-        at = skip_blanks(text, at + 1)
-        if numbers[key + KIND] != OBJECT:
-            at = _read_column(text, at, numbers, key, work, cells, marks, row)
-            if at < 0:
-                return -1
-            got += 1 - numbers[key + NULLABLE]
+        found = _find_key(text, at, keys, numbers, node, key + KEY_INTS)
+        if found < 0:
+            at = _skip_nothing(text, at)
         else:
-            inner = numbers[key + SLOT]
-            if work[SEEN + inner] == work[EVENTS]:
-                return -1
-            work[SEEN + inner] = work[EVENTS]
-            if text[at] == _OPENING:
-                at = skip_blanks(text, at + 1)
-                if text[at] != _CLOSING:
+            key = found
+            at = _behind_colon(text, at + numbers[key + KEY_BYTES])
+            if at >= 0 and numbers[key + KIND] != OBJECT:
+                at = _read_column(text, at, numbers, key, work, cells, marks, row)
+                got += 1 - numbers[key + NULLABLE]
+            elif at >= 0:
+                inner = numbers[key + SLOT]
+                if work[SEEN + inner] == work[EVENTS]:
+                    return -1
+                work[SEEN + inner] = work[EVENTS]
+                begin = skip_blanks(text, at + 1)
+                if text[at] == _OPENING and text[begin] != _CLOSING:
                     work[STACK + 2 * depth], work[STACK + 2 * depth + 1] = node, key
-                    depth, node, key = depth + 1, inner, numbers[NODE + 2 * inner] - KEY_INTS
+                    depth, node, key, at = depth + 1, inner, numbers[NODE + 2 * inner] - KEY_INTS, begin
                     continue
-                at += 1
-            elif is_null(text, at):
-                at += 4
-            else:
-                return -1
+                at = begin + 1 if text[at] == _OPENING else _behind_null(text, at)
+        if at < 0:
+            return -1
         at = skip_blanks(text, at)
         while text[at] == _CLOSING:
             if depth == 0:
@@ -182,7 +207,7 @@ def scan(
     """How many rows there are, of `size` bytes of whole lines; `refused` are the other lines, REFUSED_INTS for each."""
     for node in range(numbers[NODES]):
         work[SEEN + node] = -1
-    work[EVENTS] = work[REFUSED] = work[LONG_FLOATS] = 0
+    work[EVENTS] = work[REFUSED] = work[LATE] = 0
     for number in range(numbers[LISTS]):
         work[FILLED + number] = 0
     at, row = 0, 0
@@ -195,7 +220,7 @@ def scan(
             marks[slot * work[ROOM] + row] = MARK_NOTHING
         for number in range(numbers[LISTS]):
             work[SAVED + number] = work[FILLED + number]
-        long_floats = work[LONG_FLOATS]
+        late = work[LATE]
         end = _read_row(text, at, keys, numbers, work, cells, marks, row)
         if end >= 0 and end - at <= work[LINE_BYTES]:
             row += 1
@@ -203,7 +228,7 @@ def scan(
             end = at
             while text[end] != _LINE_FEED:
                 end += 1
-            work[LONG_FLOATS] = long_floats
+            work[LATE] = late
             for number in range(numbers[LISTS]):
                 work[FILLED + number] = work[SAVED + number]
             place = REFUSED_INTS * work[REFUSED]

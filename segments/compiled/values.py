@@ -4,59 +4,21 @@ Each function takes the bytes and where the value begins, and gives where it end
 has to be looked at in another way: it is wrong, or rare. What is taken here means what `segments.conversions` says.
 """
 
-from segments.compiled.machine_code import BOOLEAN, BYTES, FLOAT, INT, INTS, PAIR, Bytes, Ints, bits_of, compiled
-from segments.compiled.plan import (
-    BOOL,
-    DAY,
-    FRACTION,
-    LONG_FLOAT_INTS,
-    LONG_FLOATS,
-    LONG_FLOATS_MAX,
-    MOMENT,
-    TEXT,
-    WHOLE,
-)
+from segments.compiled.characters import digit_at, read_text, text_cell
+from segments.compiled.days import NO_DAY, read_day, read_moment
+from segments.compiled.decimals import POINT_MAX, float_bits
+from segments.compiled.machine_code import BYTES, INT, INTS, PAIR, UNSIGNED, Bytes, Ints, compiled
+from segments.compiled.plan import BOOL, DAY, FRACTION, LATE, LATE_INTS, LATE_ROOM, MOMENT, TEXT, WHOLE
 
-ESCAPED = 1
-"""The lowest bit of a text's cell; above it 31 bits of length, and from there on where it begins."""
-_DIGITS_MAX = 18
+_DIGITS_MAX = 19
+"""Of a number in 64 bits without a sign; one less with it."""
 _WHOLE_DIGITS_MAX = 15
-_EXACT_MAX = 1 << 53
-# A float64 holds these exactly, so that one division rounds once, as reading the decimal does.
-_POWERS = tuple(10.0**power for power in range(_DIGITS_MAX + 1))
-_NO_DAY = -(1 << 40)
-_DAYS_TO_1970 = 719_468
-"""From 0000-03-01, the first day of a year that ends with its leap day."""
-_DAY_S = 86_400
-_NANOSECONDS = 10**9
-_NANOSECOND_DAYS = 106_750
-"""So far from 1970 64 bits of nanoseconds surely reach."""
-_TAB, _CR, _SPACE, _QUOTE, _BACKSLASH, _COLON, _MINUS, _DOT, _ZERO = map(ord, '\t\r "\\:-.0')
-_LETTER_A, _LETTER_E, _LETTER_F, _LETTER_L, _LETTER_N, _LETTER_R, _LETTER_S, _LETTER_T, _LETTER_U = map(
-    ord, "aeflnrstu"
-)
-_SLASH, _LETTER_B, _UPPER_A, _UPPER_E, _UPPER_F, _UPPER_T, _UPPER_Z, _NINE = map(ord, "/bAEFTZ9")
-
-
-@compiled(INT(BYTES, INT))
-def skip_blanks(text: Bytes, at: int) -> int:
-    while text[at] == _SPACE or text[at] == _TAB or text[at] == _CR:
-        at += 1
-    return at
-
-
-@compiled(BOOLEAN(BYTES, INT))
-def is_null(text: Bytes, at: int) -> bool:
-    return (
-        text[at] == _LETTER_N and text[at + 1] == _LETTER_U and text[at + 2] == _LETTER_L and text[at + 3] == _LETTER_L
-    )
-
-
-@compiled(INT(BYTES, INT))
-def _digit(text: Bytes, at: int) -> int:
-    """-1 when there is none."""
-    digit = INT(text[at]) - _ZERO
-    return digit if 0 <= digit <= 9 else -1
+"""Of a float: more may be a whole number that it can't hold."""
+_SIGN = -(1 << 63)
+_NESTED_MAX = 40
+"""With as many around it as a path has keys a value is never deeper than any way of reading takes."""
+_LINE_FEED, _QUOTE, _LEFT, _RIGHT, _OPENING, _CLOSING, _PLUS, _MINUS, _DOT, _ZERO = map(ord, '\n"[]{}+-.0')
+_LETTER_A, _LETTER_E, _LETTER_F, _LETTER_L, _LETTER_R, _LETTER_S, _LETTER_T, _LETTER_U, _UPPER_E = map(ord, "aeflrstuE")
 
 
 @compiled(PAIR(BYTES, INT, INT, INT))
@@ -66,13 +28,13 @@ def _whole(text: Bytes, at: int, low: int, high: int) -> tuple[int, int]:
         at += 1
     begin = at
     value = INT(0)
-    digit = _digit(text, at)
+    digit = digit_at(text, at)
     while digit >= 0:
         value = value * 10 + digit
         at += 1
-        digit = _digit(text, at)
+        digit = digit_at(text, at)
     digits = at - begin
-    if digits == 0 or digits > _DIGITS_MAX or (digits > 1 and text[begin] == _ZERO) or (is_negative and value == 0):
+    if digits == 0 or digits >= _DIGITS_MAX or (digits > 1 and text[begin] == _ZERO) or (is_negative and value == 0):
         return -1, 0
     if text[at] == _DOT or text[at] == _LETTER_E or text[at] == _UPPER_E:
         return -1, 0
@@ -81,48 +43,16 @@ def _whole(text: Bytes, at: int, low: int, high: int) -> tuple[int, int]:
     return (at, value) if low <= value <= high else (-1, 0)
 
 
-@compiled(PAIR(BYTES, INT, INTS, INT))
-def _float(text: Bytes, at: int, work: Ints, cell: int) -> tuple[int, int]:
-    start = at
-    is_negative = text[at] == _MINUS
-    if is_negative:
-        at += 1
-    begin = at
-    value = INT(0)
-    digit = _digit(text, at)
-    while digit >= 0:
-        value = value * 10 + digit
-        at += 1
-        digit = _digit(text, at)
-    digits, fraction = at - begin, INT(0)
-    if digits == 0 or digits > _WHOLE_DIGITS_MAX or (digits > 1 and text[begin] == _ZERO):
+@compiled(PAIR(INTS, INT, INT, INT))
+def _leave(work: Ints, cell: int, begin: int, end: int) -> tuple[int, int]:
+    """To Python, as long as there is room to say so."""
+    count = work[LATE]
+    if count == work[LATE_ROOM]:
         return -1, 0
-    if text[at] == _DOT:
-        at += 1
-        point = at
-        digit = _digit(text, at)
-        while digit >= 0:
-            if at - point + digits < _DIGITS_MAX:
-                value = value * 10 + digit
-            at += 1
-            digit = _digit(text, at)
-        fraction = at - point
-        if fraction == 0:
-            return -1, 0
-    elif is_negative and value == 0:
-        return -1, 0
-    if text[at] == _LETTER_E or text[at] == _UPPER_E:
-        return -1, 0
-    if digits + fraction <= _DIGITS_MAX and value <= _EXACT_MAX:
-        number = FLOAT(value) / _POWERS[fraction]
-        return at, bits_of(-number if is_negative else number)
-    count = work[LONG_FLOATS]
-    if count == LONG_FLOATS_MAX:
-        return -1, 0
-    work[LONG_FLOATS] = count + 1
-    place = LONG_FLOATS + 1 + LONG_FLOAT_INTS * count
-    work[place], work[place + 1], work[place + 2] = cell, start, at
-    return at, 0
+    work[LATE] = count + 1
+    place = LATE + 1 + LATE_INTS * count
+    work[place], work[place + 1], work[place + 2] = cell, begin, end
+    return end, 0
 
 
 @compiled(PAIR(BYTES, INT))
@@ -138,135 +68,111 @@ def _boolean(text: Bytes, at: int) -> tuple[int, int]:
 
 
 @compiled(INT(BYTES, INT))
-def four_hex_digits(text: Bytes, at: int) -> int:
-    """-1 when they are none."""
-    value: int = INT(0)
-    for place in range(at, at + 4):
-        character = INT(text[place])
-        if _ZERO <= character <= _NINE:
-            digit = character - _ZERO
-        elif _LETTER_A <= character <= _LETTER_F:
-            digit = character - _LETTER_A + 10
-        elif _UPPER_A <= character <= _UPPER_F:
-            digit = character - _UPPER_A + 10
-        else:
-            return -1
-        value = value * 16 + digit
-    return value
-
-
-@compiled(BOOLEAN(BYTES, INT))
-def _is_character(text: Bytes, at: int) -> bool:
-    """Whether four hexadecimal digits name one, and not the half of one."""
-    value = four_hex_digits(text, at)
-    return value >= 0 and not 0xD800 <= value < 0xE000
-
-
-@compiled(PAIR(BYTES, INT))
-def _text(text: Bytes, at: int) -> tuple[int, int]:
-    """`at` is behind the quote. The cell says where the text is, and whether anything in it is escaped."""
+def _digits_end(text: Bytes, at: int) -> int:
+    """-1 when there is no digit."""
     begin = at
-    escaped = INT(0)
+    while digit_at(text, at) >= 0:
+        at += 1
+    return at if at > begin else -1
+
+
+@compiled(INT(BYTES, INT))
+def _number_end(text: Bytes, at: int) -> int:
+    """-1 when it is no number, or one whose text is not kept as it was sent."""
+    is_negative = text[at] == _MINUS
+    if is_negative:
+        at += 1
+    begin = at
+    at = _digits_end(text, at)
+    if at < 0 or (at - begin > 1 and text[begin] == _ZERO):
+        return -1
+    is_whole = True
+    if text[at] == _DOT:
+        is_whole = False
+        at = _digits_end(text, at + 1)
+        if at < 0:
+            return -1
+    if text[at] == _LETTER_E or text[at] == _UPPER_E:
+        is_whole = False
+        at += 1
+        if text[at] == _PLUS or text[at] == _MINUS:
+            at += 1
+        at = _digits_end(text, at)
+    return -1 if is_negative and is_whole and text[begin] == _ZERO else at
+
+
+@compiled(PAIR(BYTES, INT, INTS, INT))
+def _float(text: Bytes, at: int, work: Ints, cell: int) -> tuple[int, int]:
+    begin = at
+    is_negative = text[at] == _MINUS
+    if is_negative:
+        at += 1
+    end = _digits_end(text, at)
+    if end < 0 or end - at > _WHOLE_DIGITS_MAX or (end - at > 1 and text[at] == _ZERO):
+        return -1, 0
+    value, point, digits = INT(0), INT(0), INT(0)
+    while at < end:
+        value = value * 10 + digit_at(text, at)
+        digits += value != 0
+        at += 1
+    if text[at] == _DOT:
+        end = _digits_end(text, at + 1)
+        if end < 0:
+            return -1, 0
+        at += 1
+        while at < end and digits < _DIGITS_MAX and point < POINT_MAX:
+            value = value * 10 + digit_at(text, at)
+            digits += value != 0
+            point += 1
+            at += 1
+    elif is_negative and value == 0:
+        return -1, 0
+    if at < end:
+        at = end
+        point = -1
+    if text[at] == _LETTER_E or text[at] == _UPPER_E:
+        end = _number_end(text, begin)
+        return _leave(work, cell, begin, end) if text[at + 1] == _MINUS and end >= 0 else (-1, 0)
+    if point < 0:
+        return _leave(work, cell, begin, at)
+    bits = float_bits(UNSIGNED(value), point)
+    return at, bits | _SIGN if is_negative else bits
+
+
+@compiled(INT(BYTES, INT))
+def _nested_end(text: Bytes, at: int) -> int:
+    """Behind the bracket that closes the one at `at`, whatever is in between; -1 when there is none, or it is very deep."""
+    depth = 0
     while True:
         character = text[at]
         if character == _QUOTE:
-            return at + 1, begin << 32 | (at - begin) << 1 | escaped
-        if character < _SPACE:
-            return -1, 0
-        if character != _BACKSLASH:
-            at += 1
+            at, _ = read_text(text, at + 1)
+            if at < 0:
+                return -1
             continue
-        escaped = ESCAPED
-        character = text[at + 1]
-        if character == _LETTER_U:
-            if not _is_character(text, at + 2):
-                return -1, 0
-            at += 6
-        elif (
-            character == _QUOTE or character == _BACKSLASH or character == _SLASH or character == _LETTER_B
-            or character == _LETTER_F or character == _LETTER_N or character == _LETTER_R or character == _LETTER_T
-        ):  # fmt: skip
-            at += 2
-        else:
-            return -1, 0
-
-
-@compiled(INT(BYTES, INT))
-def _two_digits(text: Bytes, at: int) -> int:
-    """-1 when they are none."""
-    tens = _digit(text, at)
-    if tens < 0:
-        return -1
-    ones = _digit(text, at + 1)
-    return -1 if ones < 0 else 10 * tens + ones
-
-
-@compiled(INT(INT, INT))
-def _days_of(year: int, month: int) -> int:
-    if month == 2:
-        return 29 if (year % 4 == 0 and year % 100 != 0) or year % 400 == 0 else 28
-    return 30 if month == 4 or month == 6 or month == 9 or month == 11 else 31
-
-
-@compiled(INT(BYTES, INT))
-def _day(text: Bytes, at: int) -> int:
-    """Days since 1970, of the years 1 to 9999."""
-    century = _two_digits(text, at)
-    if century < 0:
-        return _NO_DAY
-    in_century = _two_digits(text, at + 2)
-    if in_century < 0 or text[at + 4] != _MINUS:
-        return _NO_DAY
-    month = _two_digits(text, at + 5)
-    if month < 1 or month > 12 or text[at + 7] != _MINUS:
-        return _NO_DAY
-    day = _two_digits(text, at + 8)
-    year = 100 * century + in_century
-    if year == 0 or day < 1 or day > _days_of(year, month):
-        return _NO_DAY
-    if month <= 2:
-        year -= 1
-        month += 12
-    # Five months from March on have 153 days, over and over.
-    return 365 * year + year // 4 - year // 100 + year // 400 + (153 * (month - 3) + 2) // 5 + day - 1 - _DAYS_TO_1970
-
-
-@compiled(PAIR(BYTES, INT, INT, INT))
-def _moment(text: Bytes, at: int, precision: int, ticks_per_s: int) -> tuple[int, int]:
-    """`YYYY-MM-DD hh:mm:ss`, or with a `T`, with a fraction of so many digits at most, and a `Z` or none."""
-    day = _day(text, at)
-    if day == _NO_DAY or (text[at + 10] != _SPACE and text[at + 10] != _UPPER_T):
-        return -1, 0
-    if ticks_per_s == _NANOSECONDS and abs(day) > _NANOSECOND_DAYS:
-        return -1, 0
-    hour = _two_digits(text, at + 11)
-    if hour < 0 or hour > 23 or text[at + 13] != _COLON:
-        return -1, 0
-    minute = _two_digits(text, at + 14)
-    if minute < 0 or minute > 59 or text[at + 16] != _COLON:
-        return -1, 0
-    second = _two_digits(text, at + 17)
-    if second < 0 or second > 59:
-        return -1, 0
-    at += 19
-    fraction = INT(0)
-    if text[at] == _DOT:
         at += 1
-        point, scale = at, ticks_per_s
-        digit = _digit(text, at)
-        while at - point < precision and digit >= 0:
-            fraction = fraction * 10 + digit
-            scale //= 10
-            at += 1
-            digit = _digit(text, at)
-        if at == point:
-            return -1, 0
-        fraction *= scale
-    if text[at] == _UPPER_Z:
-        at += 1
-    if text[at] != _QUOTE:
-        return -1, 0
-    return at + 1, (day * _DAY_S + hour * 3600 + minute * 60 + second) * ticks_per_s + fraction
+        if character == _LEFT or character == _OPENING:
+            depth += 1
+            if depth > _NESTED_MAX:
+                return -1
+        elif character == _RIGHT or character == _CLOSING:
+            depth -= 1
+            if depth == 0:
+                return at
+        elif character == _LINE_FEED:
+            return -1
+
+
+@compiled(PAIR(BYTES, INT, INTS, INT))
+def _as_text(text: Bytes, at: int, work: Ints, cell: int) -> tuple[int, int]:
+    """A value that is no text, in a column of texts, which holds it as JSON."""
+    if text[at] == _LEFT or text[at] == _OPENING:
+        end = _nested_end(text, at)
+        return _leave(work, cell, at, end) if end >= 0 else (-1, 0)
+    end, _ = _boolean(text, at)
+    if end < 0:
+        end = _number_end(text, at)
+    return (end, text_cell(at, end)) if end >= 0 else (-1, 0)
 
 
 @compiled(PAIR(BYTES, INT, INT, INT, INT, INTS, INT))
@@ -278,14 +184,14 @@ def read_value(text: Bytes, at: int, kind: int, low: int, high: int, work: Ints,
     if kind == BOOL:
         return _boolean(text, at)
     if text[at] != _QUOTE:
-        return -1, 0
+        return _as_text(text, at, work, cell) if kind == TEXT else (-1, 0)
     at += 1
     if kind == TEXT:
-        return _text(text, at)
+        return read_text(text, at)
     if kind == MOMENT:
-        return _moment(text, at, low, high)
+        return read_moment(text, at, low, high)
     assert kind == DAY
-    day = _day(text, at)
-    if day == _NO_DAY or text[at + 10] != _QUOTE:
+    day = read_day(text, at)
+    if day == NO_DAY or text[at + 10] != _QUOTE:
         return -1, 0
     return at + 11, day

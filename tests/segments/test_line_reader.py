@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from segments import line_reader
 from segments.bulk import decode_bulk
 from segments.column_type import parse_type
-from segments.compiled.plan import LISTS_MAX, LONG_FLOATS_MAX, NODES_MAX
+from segments.compiled.plan import LISTS_MAX, NODES_MAX
 from segments.datafile import parse_datafile
 from segments.decode import decode
 from segments.errors import BodyRejected
@@ -75,6 +75,8 @@ def check(schema: Schema, body: bytes) -> Lines:
         b'{"u":1,"s":"\\u00e9\\n\\"\\\\\\/\\b\\f\\r\\t\xc3\xa9\\u20AC\\u0000"}', b'{"u":1,"s":""}',
         b'{"u":1,"a":[],"z":[]}', b'{"u":1,"z":["a",null,""]}', b'{"u":1,"a":null}', b'{"u":1,"a":[-1,0]}',
         b'{"u":999999999999999999,"i":-999999999999999999}', b'{"u":1,"f":-0.0}', b'{"u":1,"f":12345}', b'{"u":1,"f":0.1234567890123456789}', b'{"u":1,"f":1.7976931348623157}',
+        b'{"u":1,"z":[["a"]]}', b'{"u":1,"s":5}', b'{"u":1,"s":-1.50e+7}', b'{"u":1,"s":true}', b'{"u":1,"s":{"b":1,"a":[1.0,"\\u00e9 \\" ]"], "c" : {}}}', b'{"u":1,"s":[]}', b'{"u":1,"s":[[1, 123456789012345678901234]]}', b'{"u":1,"z":[1,true,{"a":2.50},null,"x"]}',
+        b'{"u":1,"s":"\\ud83d\\ude00 \\uD83D\\uDE00x"}', b'{"u":1,"f":1e-2}', b'{"u":1,"f":12.5E-07}', b'{"u":1,"k":null,"n":{"k":[],"x":1,"l":{ }},"m":[ ]}', b'{"\\u0075\\n":null,"u":1}',
         b'{"u":1,"d":"0001-01-01"}', b'{"u":1,"d":"9999-12-31"}', b'{"u":1,"d":"2000-02-29"}', b'{"u":1,"t":"1969-12-31 23:59:59.999"}',
         b'{"u":1,"t":"0001-01-01 00:00:00"}', b'{"u":1,"t":"9999-12-31T23:59:59.999Z"}', b'{"u":1,"b":false,"t":"2024-01-01 00:00:00"}',
     ],
@@ -88,10 +90,10 @@ def test_lines_that_fit_are_taken(line):
     "line",
     [
         b"{}", b'{"u":-1}', b'{"u":1,"i":1.0}', b'{"u":1,"i":"1"}', b'{"u":1,"i":1e2}', b'{"u":1,"f":1e2}', b'{"u":1,"f":9007199254740993}', b'{"u":1,"f":NaN}', b'{"u":1,"f":.5}', b'{"u":1,"f":5.}', b'{"u":1,"f":-}',
-        b'{"u":1,"s":1}', b'{"u":1,"s":{"a":1}}', b'{"u":1,"s":"\\ud800"}', b'{"u":1,"s":"\\ud83d\\ude00"}', b'{"u":1,"s":"\\u12g4"}', b'{"u":1,"s":"\\x"}', b'{"u":1,"s":"a\tb"}', b'{"u":1,"s":"a', b'{"u":1,"s":"\\',
+        b'{"u":1,"s":"\\ud800"}', b'{"u":1,"s":"\\ude00"}', b'{"u":1,"s":"\\ud83dx"}', b'{"u":1,"s":"\\ud83d\\ud83d"}', b'{"u":1,"s":-0}', b'{"u":1,"s":01}', b'{"u":1,"s":1.}', b'{"u":1,"s":[' + b"[" * 60 + b"]" * 60 + b"]}", b'{"u":1,"k":[1]}', b'{"u":1,"k":nil}', b'{"u":1,"s":"\\u12g4"}', b'{"u":1,"s":"\\x"}', b'{"u":1,"s":"a\tb"}', b'{"u":1,"s":"a', b'{"u":1,"s":"\\',
         b'{"u":1,"d":"2023-02-29"}', b'{"u":1,"d":"1900-02-29"}', b'{"u":1,"d":"0000-01-01"}', b'{"u":1,"d":"2024-1-1"}', b'{"u":1,"d":"2024-04-31"}', b'{"u":1,"d":"2024-01-01 "}', b'{"u":1,"d":"2024-00-10"}', b'{"u":1,"d":"2024-13-10"}',
         b'{"u":1,"t":1709200800}', b'{"u":1,"t":"2024-02-29T10:00:00.1234Z"}', b'{"u":1,"t":"2024-02-29T24:00:00"}', b'{"u":1,"t":"2024-02-29T10:60:00"}', b'{"u":1,"t":"2024-02-29T10:00:60"}', b'{"u":1,"t":"2024-02-29T10:00:00."}', b'{"u":1,"t":"2024-02-29T10:00:00+01:00"}',
-        b'{"u":1,"a":[1,null]}', b'{"u":1,"a":[1,]}', b'{"u":1,"a":[,1]}', b'{"u":1,"a":[1 2]}', b'{"u":1,"a":[1', b'{"u":1,"a":1}', b'{"u":1,"z":[["a"]]}', b'{"u":1,"n":5}', b'{"u":1,"n":{"x":300}}', b'{"u":1,"n":{"k":1}}', b'{"u":1,"n":{"x":1,}}',
+        b'{"u":1,"a":[1,null]}', b'{"u":1,"a":[1,]}', b'{"u":1,"a":[,1]}', b'{"u":1,"a":[1 2]}', b'{"u":1,"a":[1', b'{"u":1,"a":1}', b'{"u":1,"n":5}', b'{"u":1,"n":{"x":300}}', b'{"u":1,"n":{"k":1}}', b'{"u":1,"n":{"x":1,}}',
         b'{"u":1}{"u":2}', b'{"u":1,"u":2}', b'{"u":1,"n":{"x":1},"n":{}}', b'{"u":1,"i":null,"i":1}', b'{"u":1,"f":-0}', b'{"u":01}', b'{"u":1,"k":2}', b'{"u":1,"i":nul}', b'{"u":1,"b":tru}', b'{"u":1,"b":falsy}',
         b'{"u":1,}', b'{,"u":1}', b'{"u":1', b'{"u"', b'{"u":1]', b'{"u" 1}', b'{"u":}', b"{u:1}", b"nope", b"[1]", b"{", b"}", b'{"u":null}', b'"u"', b"\xef\xbb\xbf" + PLAIN, b'{"\\u0075":1}', b'{"u":12345678901234567890}',
     ],
@@ -153,12 +155,52 @@ def test_real_events_are_all_taken(rows):
     assert lines.batch.num_rows == rows
 
 
-def test_floats_of_many_digits_are_python_s():
-    texts = [f"{n}.{n * 7919 % 10**9:09}{n * 104729 % 10**9:09}" for n in range(LONG_FLOATS_MAX + 10)]
+@settings(max_examples=500)
+@given(st.lists(st.one_of(st.floats(-1e14, 1e14), st.floats(-1, 1), st.integers(-(10**15), 10**15).map(lambda n: n / 1000)), min_size=1, max_size=20), st.data())  # fmt: skip
+def test_floats_are_the_nearest_to_what_was_sent(numbers, data):
+    """As Python reads them, to the bit; also with more digits than a float has."""
+    texts = [repr(number) for number in numbers]
+    longer = [
+        text + data.draw(st.text("0123456789", max_size=12)) if "." in text and "e" not in text else text
+        for text in texts
+    ]
+    body = b"\n".join(b'{"f":%s}' % text.encode() for text in longer)
+    lines = check(infer([parse_body(b'{"f":0.5}')]), body)
+
+    refused = {line.number for line in lines.refused}
+    expected = [float(text) for number, text in enumerate(longer) if number not in refused]
+    assert repr([row["f"] for row in lines.batch.to_pylist()]) == repr(expected)
+
+
+def test_a_decimal_between_two_floats_becomes_the_even_one():
+    texts = [
+        f"{(1 << 49) + n}.{digits}"
+        for n in range(40)
+        for digits in ("0625", "1875", "3125", "9375", "06250", "0624999")
+    ]
     lines = check(infer([parse_body(b'{"f":0.5}')]), b"\n".join(b'{"f":%s}' % text.encode() for text in texts))
 
-    assert [row["f"] for row in lines.batch.to_pylist()] == [float(text) for text in texts[:LONG_FLOATS_MAX]]
-    assert [line.number for line in lines.refused] == list(range(LONG_FLOATS_MAX, LONG_FLOATS_MAX + 10))
+    assert not lines.refused
+    assert [row["f"] for row in lines.batch.to_pylist()] == [float(text) for text in texts]
+
+
+@pytest.mark.parametrize(("column", "value"), [("f", "0.%030d"), ("s", '{"a":[1.50,"x",%d]}'), ("s", "[%d, null]")])
+def test_values_that_python_has_to_read_are_read_by_it_up_to_a_number(column, value, monkeypatch):
+    monkeypatch.setattr(line_reader, "LATE_MAX", 10)
+    lines = check(SCHEMA, b"\n".join(b'{"u":1,"%s":%s}' % (column.encode(), (value % n).encode()) for n in range(15)))
+
+    assert lines.batch.num_rows == 10
+    assert [line.number for line in lines.refused] == [10, 11, 12, 13, 14]
+
+
+@pytest.mark.parametrize("late", [b"[1,]", b'{"a" 1}', b'{"a":1]', b"[01]", b'["\\ud800"]', b"[nul]", b"[[1}]"])
+def test_a_value_that_only_looks_like_one_leaves_the_whole_text_to_others(late):
+    body = PLAIN + b'\n{"u":1,"s":%s}' % late
+    lines = LineReader(SCHEMA).read(body)
+    assert lines is None or [line.number for line in lines.refused] == [1]
+    whole = decode_bulk(SCHEMA, body, NOW, check_rows=lambda _: None)
+    assert whole.bad == decode(SCHEMA, parse_body(body), NOW).bad
+    assert whole.good.num_rows == 1
 
 
 def test_a_line_may_be_as_long_as_any_other_way_takes_it():
