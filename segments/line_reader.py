@@ -17,9 +17,8 @@ import pyarrow as pa
 from segments import hidden_numpy
 from segments.batch_message import BatchMessage
 from segments.compiled.plan import (
-    COLUMN_BYTES,
+    ARRAY,
     COLUMN_INTS,
-    COLUMN_LIST,
     EVENTS,
     FILLED,
     LATE,
@@ -31,6 +30,7 @@ from segments.compiled.plan import (
     REFUSED,
     REFUSED_INTS,
     ROOM,
+    TEXT,
     LinePlan,
 )
 from segments.decode import Decoded
@@ -46,6 +46,7 @@ _LATE_MIN, _LATE_BYTES = 16, 16
 """There is room for so many, and one more in so many bytes."""
 _NESTED = b"[{"
 _INT_BYTES = 8
+_OFFSET_BYTES = 4
 _COLUMN_EXTRA = 64
 """More than the ends of a column's buffers take, when all are rounded up."""
 _Function = Callable[..., int]
@@ -76,10 +77,6 @@ def load() -> None:
             _machine_code = MachineCode(
                 _function(scan, "pnpppppp"), _function(pack, "ppppppnpppppp"), _function(count, "pnn")
             )
-
-
-def is_loaded() -> bool:
-    return _machine_code is not None
 
 
 def _function(compiled: object, arguments: str) -> _Function:
@@ -159,11 +156,13 @@ class _Layout:
         self._slots = len(schema.columns)
         self._lists = plan.numbers[LISTS]
         self._extra_bytes = _COLUMN_EXTRA * (len(plan.columns) // COLUMN_INTS + self._lists)
-        # Bits are counted as bytes; a text takes 4 bytes for its offset, and so does a list.
-        sizes = [2 + (size or 4) for size in plan.columns[COLUMN_BYTES::COLUMN_INTS]]
-        self._row_bytes = sum(sizes)
+        columns = [plan.columns[at : at + COLUMN_INTS] for at in range(0, len(plan.columns), COLUMN_INTS)]
+        # A byte for each bit, of validity too; a text, and a list, has four for its offset.
+        self._row_bytes = sum(
+            1 + (_OFFSET_BYTES if kind in {TEXT, ARRAY} else size or 1) for kind, size, _, _ in columns
+        )
         self._element_bytes = [
-            size for size, number in zip(sizes, plan.columns[COLUMN_LIST::COLUMN_INTS], strict=True) if number >= 0
+            1 + (_OFFSET_BYTES if element == TEXT else size or 1) for kind, size, _, element in columns if kind == ARRAY
         ]
 
     def scratch(self, code: MachineCode, text: bytes) -> _Scratch | None:
@@ -210,22 +209,8 @@ class _Layout:
         at = message.address
         ctypes.memmove(at, head.example, head_bytes)
         out = at + head_bytes
-        nodes, buffers = at + head.nodes_at, at + head.buffers_at
-        size = code.pack(
-            text,
-            self._numbers,
-            self._columns,
-            work,
-            scratch.cells,
-            scratch.marks,
-            rows,
-            out,
-            out,
-            out,
-            out,
-            nodes,
-            buffers,
-        )
+        places = (out, out, out, out, at + head.nodes_at, at + head.buffers_at)
+        size = code.pack(text, self._numbers, self._columns, work, scratch.cells, scratch.marks, rows, *places)
         ctypes.c_int64.from_address(at + head.rows_at).value = rows
         ctypes.c_int64.from_address(at + head.body_at).value = size
         return pa.ipc.read_record_batch(message.slice(0, head_bytes + size), self._arrow)

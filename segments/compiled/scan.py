@@ -180,12 +180,15 @@ def _read_row(text: Bytes, at: int, keys: Bytes, numbers: Ints, work: Ints, cell
                 if work[SEEN + inner] == work[EVENTS]:
                     return -1
                 work[SEEN + inner] = work[EVENTS]
-                begin = skip_blanks(text, at + 1)
-                if text[at] == _OPENING and text[begin] != _CLOSING:
-                    work[STACK + 2 * depth], work[STACK + 2 * depth + 1] = node, key
-                    depth, node, key, at = depth + 1, inner, numbers[NODE + 2 * inner] - KEY_INTS, begin
-                    continue
-                at = begin + 1 if text[at] == _OPENING else _behind_null(text, at)
+                if text[at] != _OPENING:
+                    at = _behind_null(text, at)
+                else:
+                    at = skip_blanks(text, at + 1)
+                    if text[at] != _CLOSING:
+                        work[STACK + 2 * depth], work[STACK + 2 * depth + 1] = node, key
+                        depth, node, key = depth + 1, inner, numbers[NODE + 2 * inner] - KEY_INTS
+                        continue
+                    at += 1
         if at < 0:
             return -1
         at = skip_blanks(text, at)

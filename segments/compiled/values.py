@@ -8,7 +8,7 @@ from segments.compiled.characters import digit_at, read_text, text_cell
 from segments.compiled.days import NO_DAY, read_day, read_moment
 from segments.compiled.decimals import POINT_MAX, float_bits
 from segments.compiled.machine_code import BYTES, INT, INTS, PAIR, UNSIGNED, Bytes, Ints, compiled
-from segments.compiled.plan import BOOL, DAY, FRACTION, LATE, LATE_INTS, LATE_ROOM, MOMENT, TEXT, WHOLE
+from segments.compiled.plan import BOOL, FRACTION, LATE, LATE_INTS, LATE_ROOM, MOMENT, TEXT, WHOLE
 
 _DIGITS_MAX = 19
 """Of a number in 64 bits without a sign; one less with it."""
@@ -190,7 +190,6 @@ def read_value(text: Bytes, at: int, kind: int, low: int, high: int, work: Ints,
         return read_text(text, at)
     if kind == MOMENT:
         return read_moment(text, at, low, high)
-    assert kind == DAY
     day = read_day(text, at)
     if day == NO_DAY or text[at + 10] != _QUOTE:
         return -1, 0
