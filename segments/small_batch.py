@@ -10,6 +10,8 @@ from itertools import accumulate
 from typing import Any
 
 from segments.batch_message import ALIGNMENT, BatchMessage
+from segments.column_type import ColumnType
+from segments.conversions import DoesNotFit, convert
 from segments.lines import Events
 from segments.schema import Schema
 
@@ -63,6 +65,18 @@ def _strings(values: Sequence[Any]) -> tuple[bytes, ...]:
     return array("i", accumulate(map(len, texts), initial=0)).tobytes(), b"".join(texts)
 
 
+def _moments(kind: ColumnType) -> _Packed:
+    def pack(values: Sequence[Any]) -> tuple[bytes, ...]:
+        if not set(map(type, values)) <= {str, int}:
+            raise _NotPlain
+        try:
+            return (array("q", [convert(kind, value) for value in values]).tobytes(),)
+        except DoesNotFit:
+            raise _NotPlain from None
+
+    return pack
+
+
 _WAYS: dict[str, _Packed] = {
     "Int8": _integers("b"),
     "Int16": _integers("h"),
@@ -78,6 +92,7 @@ _WAYS: dict[str, _Packed] = {
 }
 
 
+_MOMENTS = frozenset({"DateTime", "DateTime64"})
 _INSTEAD_OF_NULL: dict[_Packed, object] = {_strings: "", _floats: 0.0, _booleans: False}
 
 
@@ -103,7 +118,7 @@ class SmallBatches:
         """None for a schema with columns that take more than a glance."""
         columns = []
         for column in schema.columns:
-            pack = _WAYS.get(column.type.name)
+            pack = _moments(column.type) if column.type.name in _MOMENTS else _WAYS.get(column.type.name)
             if pack is None or len(column.path) != 1:
                 return None
             instead = _INSTEAD_OF_NULL.get(pack, 0) if column.type.nullable and column.default is None else None

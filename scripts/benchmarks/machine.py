@@ -32,7 +32,7 @@ def facts(scratch: Path) -> dict[str, str]:
         "python": platform.python_version(),
         "small requests by": generator(),
     }
-    for package in ("trio", "h11", "pyarrow", "duckdb", "orjson"):
+    for package in ("trio", "h11", "pyarrow", "numba", "duckdb", "orjson"):
         found[package] = version(package)
     if not missing(["influxd"]):
         found["influxd"] = _first_line(["influxd", "version"]) + ", wal-fsync-delay 0"
