@@ -144,7 +144,7 @@ def files(name: str, data: Path) -> None:
 @_data_option
 def verify(name: str | None, data: Path) -> None:
     """Check every byte that can be checked; exits with 1 when something is damaged."""
-    from query.listing import source_names
+    from query.names import source_names
     from segments.disk import Disk
     from segments.filenames import DataDir
     from segments.verify import tokens_damage, verify_source
@@ -182,7 +182,7 @@ def repair(name: str | None, data: Path) -> None:
 
     The daemon must not run. Nothing is deleted: damaged files are moved to damaged/ in the source's directory.
     """
-    from query.listing import source_names
+    from query.names import source_names
     from segments.disk import Disk
     from segments.filenames import DataDir
     from segments.repair import repair_source, set_tokens_aside
@@ -224,7 +224,7 @@ def append(name: str, paths: tuple[str, ...], url: str, token: str, run_id: str)
     from query.append import AppendFailed, Patience
     from query.append import append as send
     from query.batches import UnreadableInput
-    from query.listing import progress_of
+    from query.progress import progress_of
 
     try:
         with progress_of(paths, sys.stderr) as on_progress:

@@ -55,7 +55,7 @@ def main() -> None:
     queries: queue.SimpleQueue[_Query] = queue.SimpleQueue()
     threading.Thread(target=_read_queries, args=(queries,), daemon=True).start()
     limits = Limits(config.memory_bytes, config.threads, spill_directory(config), config.spill_bytes)
-    data, checks = DataDir(Path(config.data)), SegmentChecks()
+    data, checks = DataDir(Path(config.data)), SegmentChecks(config.threads)
     while True:
         connection = open_connection(limits)
         query = queries.get()

@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 
 from segments.column_type import ColumnType
-from segments.columns import fit_values
 from segments.lines import exact, is_too_deep, json_literal
 from segments.scanner import Scanner
 
@@ -52,6 +51,8 @@ def read_default(scanner: Scanner, kind: ColumnType) -> Default:
     value, text = _read_literal(scanner)
     if kind.name in {"JSON", "Map"} and isinstance(value, str):
         value = _inner_json(scanner, value, start)
+    from segments.columns import fit_values  # noqa: PLC0415 -- loads Arrow, and few schemas have such a DEFAULT
+
     for reason in fit_values(kind, [value]).errors.values():
         raise scanner.fail(f"the DEFAULT does not fit {kind}: {reason}", at=start)
     return Default(text, json_literal(value))
