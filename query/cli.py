@@ -37,7 +37,9 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+            return done
         except BrokenPipeError:
             # The reader of our output had enough, as `head` does.
             sys.stderr.close()
@@ -90,18 +92,28 @@ def main() -> None:
 @_data_option
 def query(sql: str, format_name: str, data: Path) -> None:
     """Run SQL over everything stored; each data source is a view, NAME_quarantine its quarantined rows."""
-    from query.engine import run_query
-    from query.output import FORMATS
+    if format_name in _BINARY and sys.stdout.isatty():
+        raise click.UsageError(f"{format_name} is not for a terminal; redirect the output to a file")
+    from query.connection import Limits, Opening
+
+    opening = Opening(Limits())
+    # Loaded while DuckDB opens its database.
+    from query import plain_output
+    from query.engine import PlainResult, run_plainly, run_query
     from segments.disk import Disk
     from segments.filenames import DataDir
 
-    if format_name in _BINARY and sys.stdout.isatty():
-        raise click.UsageError(f"{format_name} is not for a terminal; redirect the output to a file")
     # The engine holds the main thread, where Python's own handler would wait for it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    result = run_query(Disk(), DataDir(data), sql)
+    run = run_plainly if format_name in plain_output.FORMATS else run_query
+    result = run(Disk(), DataDir(data), sql, opening)
     for corruption in result.damage:
         click.echo(f"siltstone: warning: rows are missing: {corruption}", err=True)
+    if isinstance(result, PlainResult):
+        plain_output.FORMATS[format_name](result.rows, sys.stdout.buffer)
+        return
+    from query.output import FORMATS
+
     FORMATS[format_name](result.reader, sys.stdout.buffer)
 
 

@@ -21,7 +21,8 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from query.catalog import Stored
-from query.engine import ATTEMPTS_MAX, Limits, open_connection, run_confined
+from query.connection import Limits, open_connection
+from query.engine import ATTEMPTS_MAX, run_confined
 from query.errors import QueryFailed, SegmentGone
 from query.hints import with_hint
 from query.intact import SegmentChecks

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from query import cli
 from query.catalog import Stored as Readable
-from query.engine import Limits, open_connection, run_confined, run_query
+from query.connection import Limits, open_connection
+from query.engine import run_confined, run_query
 from query.errors import QueryFailed, ResourceNotFound, SegmentGone, StatementRefused
 from query.service_tables import OPS_LOG
 from query.statement import parse_statement
