@@ -47,6 +47,7 @@ def plain_rows(connection: duckdb.DuckDBPyConnection, sql: str, *, patience_s: f
     connection.execute(sql)
     first = connection.fetchmany(SMALL_ROWS + 1)
     if len(first) > SMALL_ROWS and monotonic() - began < patience_s:
+        connection.abort()
         return None
     wide = [number for number, kind in enumerate(kinds) if kind == "hugeint"]
     pieces = _pieces(connection, first)
