@@ -81,8 +81,8 @@ class PlainResult:
 def run_query(disk: Disk, data: DataDir, sql: str, opening: Opening | None = None) -> Result:
     """Run one reading statement of a person who may read everything here anyway, files beside the data too.
 
-    On the connection that is being opened, if there is one. Anew, from a new snapshot, when files went away before there was an answer to show. Raises QueryFailed, SegmentGone, and
-    UnknownSource with the names that there are.
+    On the connection that is being opened, if there is one. Anew, from a new snapshot, when files went away before there
+    was an answer to show. Raises QueryFailed, SegmentGone, and UnknownSource with the names that there are.
     """
     return _answered(disk, data, sql, _run_begun, opening or Opening(Limits()))
 

@@ -21,7 +21,7 @@ from query.table import Shown, cell_text, count_line, draw_table
 from query.texts import printable
 from segments.errors import UnknownSource
 from segments.filenames import DataDir
-from tests.stored import Stored
+from tests.stored import SCHEMA, Stored
 
 HUGE = 2**127 - 1
 KINDS = {
@@ -105,6 +105,11 @@ def test_a_failure_after_the_first_rows_is_raised_while_they_are_read():
 
     with pytest.raises(duckdb.Error, match="too far"):
         list(rows.pieces)
+
+
+def test_columns_have_the_names_that_they_have_in_arrow():
+    assert list(SCHEMA.names) == SCHEMA.arrow.names
+    assert list(SCHEMA.quarantine_names) == SCHEMA.quarantine.names
 
 
 class TestEngine:
