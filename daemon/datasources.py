@@ -14,11 +14,11 @@ from segments.datafile_print import print_datafile
 from segments.disk import Disk
 from segments.errors import Corruption, StorageError
 from segments.filenames import SourceDir
+from segments.identity import Identity
 from segments.inventory import Stock, take_stock
 from segments.paths import print_path
 from segments.schema import Column
 from segments.source_files import load_datafile, load_identity
-from segments.source_log import Identity
 from segments.unknown_keys import UnknownKeys
 
 _ENDING = ".datasource"

@@ -20,7 +20,7 @@ import orjson
 import urllib3
 
 from query.batches import Batch, UnreadableInput, cut_batches, opened, shown_path
-from query.values import printable
+from query.texts import printable
 
 SEND_BLOCK_BYTES = 1 << 17
 CONNECT_TIMEOUT_S = 10.0

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from query.values import printable
+from query.texts import printable
 
 BATCH_BYTES_MAX = 8_000_000
 """Below the 10 MiB that a daemon takes in one request unless told otherwise."""

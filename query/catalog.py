@@ -4,24 +4,29 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from query import guard, service_tables
+from query import guard
 from query.errors import SegmentGone
 from query.intact import SegmentChecks
-from query.listing import source_names
+from query.names import source_names
 from query.quoting import quoted_name, quoted_text
+from query.service_views import TABLES, VIEWS, needed_tables
 from query.statement import Statement, TablePath
-from segments.alteration import added_value
 from segments.disk import Disk
 from segments.errors import Corruption, UnknownSource
 from segments.filenames import DataDir, RowKind
 from segments.schema import RESERVED_NAMES, Schema
 from segments.snapshot import Snapshot, open_snapshot, while_files_last
 from segments.source_files import load_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Arrow takes longer to load than most queries run, so it is loaded where a view needs more than segments.
+# ruff: noqa: PLC0415
 
 _KINDS: tuple[tuple[RowKind, str], ...] = (("rows", ""), ("quarantine", "_quarantine"))
 # These look up tables by names that are data, so a statement with one may mean any table.
@@ -35,7 +40,7 @@ class Stored:
     disk: Disk
     data: DataDir
     readable: frozenset[str] | None = None
-    ops_log: pa.Table | None = None
+    ops_log: "pa.Table | None" = None
     checks: SegmentChecks = field(default_factory=SegmentChecks)
 
     @cached_property
@@ -47,10 +52,15 @@ class Stored:
     def tables(self) -> dict[TablePath, str]:
         """Every table that can be had, by its key; with the source's name, or nothing for a service table."""
         tables: dict[TablePath, str] = {(n.lower() + suffix,): n for n in self.names for _, suffix in _KINDS}
-        return tables | dict.fromkeys((*service_tables.TABLES, *service_tables.VIEWS), "")
+        return tables | dict.fromkeys((*TABLES, *VIEWS), "")
 
-    def service_table(self, key: TablePath) -> pa.Table:
+    def service_table(self, key: TablePath) -> "pa.Table":
         """One of `siltstone.*`, with the rows that are about readable sources."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        from query import service_tables
+
         if key != ("siltstone", "ops_log"):
             return service_tables.make_table(key, self.disk, self.data, self.names)
         log = service_tables.OPS_LOG.empty_table() if self.ops_log is None else self.ops_log
@@ -91,8 +101,8 @@ def fill(connection: duckdb.DuckDBPyConnection, statement: Statement, stored: St
             rows = snapshot.of(kind)
             _make_view(connection, name + suffix, snapshot, kind)
             paths += rows.paths
-            wal_rows += rows.tail.num_rows
-            wal_bytes += rows.tail.nbytes
+            wal_rows += rows.wal_rows
+            wal_bytes += sum(batch.nbytes for batch in rows.batches)
     if lists:
         damage += _make_stubs(connection, stored, set(stored.names) - set(names))
     return Catalog(tuple(paths), tuple(damage), wal_rows, wal_bytes)
@@ -115,14 +125,16 @@ def _make_view(connection: duckdb.DuckDBPyConnection, view: str, snapshot: Snaps
         by_schema.setdefault(rows.older.get(ref.path), []).append(ref.path)
     parts = []
     # First, because it has the present types, which those of older segments are widened to.
-    if rows.tail.num_rows or rows.older or not rows.segments:
+    if rows.wal_rows or rows.older or not rows.segments:
         connection.register(tail, rows.tail)
         parts.append(f"SELECT * FROM {quoted_name(tail)}")  # noqa: S608 -- names are quoted
     for schema, paths in by_schema.items():
         columns = ", ".join(_columns(connection, view, snapshot, kind, schema))
         listed = ", ".join(quoted_text(str(path)) for path in paths)
         parts.append(f"SELECT {columns} FROM read_parquet([{listed}], hive_partitioning = false)")  # noqa: S608 -- as above
-        if kind == "quarantine" and len(snapshot.replayed):
+        if kind == "quarantine" and snapshot.replays:
+            import pyarrow as pa
+
             gone = f"the replayed rows of {view}"
             connection.register(gone, pa.table({"lsn": snapshot.replayed}))
             parts[-1] += f" WHERE c__lsn NOT IN (SELECT lsn FROM {quoted_name(gone)})"  # noqa: S608 -- as above
@@ -134,14 +146,18 @@ def _columns(
 ) -> Iterator[str]:
     """What to select from segments of a schema so that they have the columns of the present one."""
     if older is None:
-        yield from map(quoted_name, snapshot.of(kind).arrow.names)
+        yield from map(quoted_name, snapshot.of(kind).names)
         return
     there = {column.name for column in older.columns} | RESERVED_NAMES
     added = f"the added columns of {view}"
     if kind == "rows":
+        import pyarrow as pa
+
+        from segments.alteration import added_value
+
         columns = {column.name: pa.repeat(added_value(column), 1) for column in snapshot.schema.columns}
         connection.register(added, pa.table(columns))
-    for name in snapshot.of(kind).arrow.names:
+    for name in snapshot.of(kind).names:
         if name in there:
             yield quoted_name(name)
         elif kind == "rows":
@@ -166,7 +182,7 @@ def _make_stubs(connection: duckdb.DuckDBPyConnection, stored: Stored, names: It
 
 def _make_service_tables(connection: duckdb.DuckDBPyConnection, asked: set[TablePath], stored: Stored) -> None:
     connection.execute("CREATE SCHEMA siltstone; CREATE SCHEMA tinybird").fetchall()
-    for schema, name in sorted(service_tables.needed_tables(asked)):
+    for schema, name in sorted(needed_tables(asked)):
         connection.from_arrow(stored.service_table((schema, name))).create(f"{schema}.{name}")
-    for view in sorted(asked & service_tables.VIEWS.keys()):
-        connection.execute(f"CREATE VIEW {'.'.join(view)} AS {service_tables.VIEWS[view]}").fetchall()
+    for view in sorted(asked & VIEWS.keys()):
+        connection.execute(f"CREATE VIEW {'.'.join(view)} AS {VIEWS[view]}").fetchall()

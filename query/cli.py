@@ -37,7 +37,9 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+            return done
         except BrokenPipeError:
             # The reader of our output had enough, as `head` does.
             sys.stderr.close()
@@ -90,18 +92,28 @@ def main() -> None:
 @_data_option
 def query(sql: str, format_name: str, data: Path) -> None:
     """Run SQL over everything stored; each data source is a view, NAME_quarantine its quarantined rows."""
-    from query.engine import run_query
-    from query.output import FORMATS
+    if format_name in _BINARY and sys.stdout.isatty():
+        raise click.UsageError(f"{format_name} is not for a terminal; redirect the output to a file")
+    from query.connection import Limits, Opening
+
+    opening = Opening(Limits())
+    # Loaded while DuckDB opens its database.
+    from query import plain_output
+    from query.engine import PlainResult, run_plainly, run_query
     from segments.disk import Disk
     from segments.filenames import DataDir
 
-    if format_name in _BINARY and sys.stdout.isatty():
-        raise click.UsageError(f"{format_name} is not for a terminal; redirect the output to a file")
     # The engine holds the main thread, where Python's own handler would wait for it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    result = run_query(Disk(), DataDir(data), sql)
+    run = run_plainly if format_name in plain_output.FORMATS else run_query
+    result = run(Disk(), DataDir(data), sql, opening)
     for corruption in result.damage:
         click.echo(f"siltstone: warning: rows are missing: {corruption}", err=True)
+    if isinstance(result, PlainResult):
+        plain_output.FORMATS[format_name](result.rows, sys.stdout.buffer)
+        return
+    from query.output import FORMATS
+
     FORMATS[format_name](result.reader, sys.stdout.buffer)
 
 
@@ -144,7 +156,7 @@ def files(name: str, data: Path) -> None:
 @_data_option
 def verify(name: str | None, data: Path) -> None:
     """Check every byte that can be checked; exits with 1 when something is damaged."""
-    from query.listing import source_names
+    from query.names import source_names
     from segments.disk import Disk
     from segments.filenames import DataDir
     from segments.verify import tokens_damage, verify_source
@@ -182,7 +194,7 @@ def repair(name: str | None, data: Path) -> None:
 
     The daemon must not run. Nothing is deleted: damaged files are moved to damaged/ in the source's directory.
     """
-    from query.listing import source_names
+    from query.names import source_names
     from segments.disk import Disk
     from segments.filenames import DataDir
     from segments.repair import repair_source, set_tokens_aside
@@ -224,7 +236,7 @@ def append(name: str, paths: tuple[str, ...], url: str, token: str, run_id: str)
     from query.append import AppendFailed, Patience
     from query.append import append as send
     from query.batches import UnreadableInput
-    from query.listing import progress_of
+    from query.progress import progress_of
 
     try:
         with progress_of(paths, sys.stderr) as on_progress:

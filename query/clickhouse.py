@@ -5,7 +5,8 @@ from collections.abc import Callable
 import orjson
 import pyarrow as pa
 
-from query.values import CLICKHOUSE, as_text, plain_values
+from query.texts import as_text
+from query.values import CLICKHOUSE, plain_values
 
 NULL = r"\N"
 _SIMPLE = {

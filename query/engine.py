@@ -5,41 +5,40 @@ there is nothing else to be found in it, by whatever name.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 import orjson
-import pyarrow as pa
 
 from query import guard
 from query.catalog import Catalog, Stored, fill
+from query.connection import Limits, Opening, execute
 from query.dialect import macros_sql
 from query.errors import QueryFailed, ResourceNotFound, SegmentGone, StatementRefused
 from query.hints import with_hint
+from query.plain import PlainRows, Row, plain_rows
 from query.quoting import quoted_name, quoted_text
 from query.statement import Statement, parse_statement
 from segments.disk import Disk
 from segments.errors import Corruption, StorageError, UnknownSource
 from segments.filenames import DataDir
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Arrow takes longer to load than most queries run; the way of `run_plainly` does without where it can.
+# ruff: noqa: PLC0415
+
+R = TypeVar("R")
+Run = Callable[[duckdb.DuckDBPyConnection, Statement, Catalog], R]
 ATTEMPTS_MAX = 5
 _MISSING_TABLE = re.compile(r"Table with name (.+?) does not exist!")
 _FORBIDDEN_FILE = re.compile(r'^Permission Error: Cannot access file "(.+)" - ', re.DOTALL)
 # Arrow has no type for these, so their bytes would come out as DuckDB keeps them.
 _AS_TEXT = {"bit", "bignum", "geometry", "time with time zone", "uhugeint", "variant"}
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one statement may use; None leaves it to DuckDB. Without a directory nothing is moved out of memory."""
-
-    memory_bytes: int | None = None
-    threads: int | None = None
-    spill_directory: Path | None = None
-    spill_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class Scanned:
 class Result:
     """Rows to be read once, and the damage found in the sources that were asked. Reading raises QueryFailed."""
 
-    reader: pa.RecordBatchReader
+    reader: "pa.RecordBatchReader"
     damage: tuple[Corruption, ...]
     connection: duckdb.DuckDBPyConnection
     wal_rows: int
@@ -71,50 +70,68 @@ class Result:
         return Scanned(int(rows) + self.wal_rows, int(size) + self.wal_bytes)
 
 
-def open_connection(limits: Limits) -> duckdb.DuckDBPyConnection:
-    """An empty database. Nothing is ever fetched from the network, and no Python variable is taken for a table."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "allow_community_extensions": False,
-        "allow_persistent_secrets": False,
-        "python_enable_replacements": False,
-        "temp_directory": "" if limits.spill_directory is None else str(limits.spill_directory),
-    }
-    if limits.memory_bytes is not None:
-        config["memory_limit"] = f"{limits.memory_bytes}B"
-    if limits.threads is not None:
-        config["threads"] = limits.threads
-    if limits.spill_bytes is not None:
-        config["max_temp_directory_size"] = f"{limits.spill_bytes}B"
-    connection = duckdb.connect(":memory:", config=config)
-    _execute(connection, "SET TimeZone = 'UTC'")
-    return connection
+@dataclass(frozen=True, slots=True)
+class PlainResult:
+    """Like a Result, of which the rows are plain values."""
+
+    rows: PlainRows
+    damage: tuple[Corruption, ...]
 
 
-def run_query(disk: Disk, data: DataDir, sql: str) -> Result:
+def run_query(disk: Disk, data: DataDir, sql: str, opening: Opening | None = None) -> Result:
     """Run one reading statement of a person who may read everything here anyway, files beside the data too.
 
-    Anew, from a new snapshot, when files went away before there was an answer to show. Raises QueryFailed, SegmentGone, and
-    UnknownSource with the names that there are.
+    On the connection that is being opened, if there is one. Anew, from a new snapshot, when files went away before there
+    was an answer to show. Raises QueryFailed, SegmentGone, and UnknownSource with the names that there are.
     """
+    return _answered(disk, data, sql, _run_begun, opening or Opening(Limits()))
+
+
+def run_plainly(disk: Disk, data: DataDir, sql: str, opening: Opening | None = None) -> Result | PlainResult:
+    """The same; small answers of simple types as plain values."""
+    return _answered(disk, data, sql, _run_plainly, opening or Opening(Limits()))
+
+
+def _answered(disk: Disk, data: DataDir, sql: str, run: Run[R], opening: Opening) -> R:
     for _ in range(ATTEMPTS_MAX - 1):
         try:
-            return _begun(_run_once(disk, data, sql))
+            return _run_once(disk, data, sql, run, opening.take())
         except SegmentGone:
             continue
-    return _begun(_run_once(disk, data, sql))
+    return _run_once(disk, data, sql, run, opening.take())
 
 
 def _begun(result: Result) -> Result:
     """The same with its first rows read, up to a million of them."""
+    import pyarrow as pa
+
     batches = iter(result.reader)
     first = [batch for batch in (next(batches, None),) if batch is not None]
     return replace(result, reader=pa.RecordBatchReader.from_batches(result.reader.schema, chain(first, batches)))
 
 
-def _run_once(disk: Disk, data: DataDir, sql: str) -> Result:
-    connection = open_connection(Limits(spill_directory=None))
+def _run_begun(connection: duckdb.DuckDBPyConnection, statement: Statement, catalog: Catalog) -> Result:
+    return _begun(_run(connection, statement, catalog))
+
+
+def _run_plainly(connection: duckdb.DuckDBPyConnection, statement: Statement, catalog: Catalog) -> Result | PlainResult:
+    try:
+        rows = plain_rows(connection, statement.sql)
+    except (duckdb.Error, MemoryError) as error:
+        raise _failure(error) from error
+    if rows is None:
+        return _run_begun(connection, statement, catalog)
+    return PlainResult(replace(rows, pieces=_pieces(rows)), catalog.damage)
+
+
+def _pieces(rows: PlainRows) -> Iterator[Sequence[Row]]:
+    try:
+        yield from rows.pieces
+    except (duckdb.Error, MemoryError) as error:
+        raise _failure(error) from error
+
+
+def _run_once(disk: Disk, data: DataDir, sql: str, run: Run[R], connection: duckdb.DuckDBPyConnection) -> R:
     stored = Stored(disk, data)
     try:
         statement = parse_statement(connection, sql)
@@ -123,9 +140,9 @@ def _run_once(disk: Disk, data: DataDir, sql: str) -> Result:
     if statement.format_name is not None:
         raise StatementRefused("FORMAT belongs to SQL over HTTP; here it is the option --format")
     catalog = _filled(connection, statement, stored)
-    _execute(connection, macros_sql(statement.functions | statement.table_functions))
+    execute(connection, macros_sql(statement.functions | statement.table_functions))
     try:
-        return _run(connection, statement, catalog)
+        return run(connection, statement, catalog)
     except ResourceNotFound as error:
         known = ", ".join(stored.names) or "none"
         raise UnknownSource(f"there is no data source or table '{error.name}'; data sources here: {known}") from error
@@ -140,7 +157,7 @@ def run_confined(connection: duckdb.DuckDBPyConnection, statement: Statement, st
     guard.check_tables(statement, stored.tables)
     catalog = _filled(connection, statement, stored)
     paths = ", ".join(quoted_text(str(path)) for path in catalog.paths)
-    _execute(
+    execute(
         connection,
         macros_sql(statement.functions | statement.table_functions),
         "SET enable_profiling = 'no_output'",
@@ -165,6 +182,8 @@ def _run(connection: duckdb.DuckDBPyConnection, statement: Statement, catalog: C
         reader = found.to_arrow_reader()
     except (duckdb.Error, MemoryError) as error:
         raise _misplaced(error, statement) or _failure(error) from error
+    import pyarrow as pa
+
     guarded = pa.RecordBatchReader.from_batches(reader.schema, _batches(reader))
     return Result(guarded, catalog.damage, connection, catalog.wal_rows, catalog.wal_bytes)
 
@@ -180,7 +199,9 @@ def _representable(found: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     return found.project(", ".join(columns))
 
 
-def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+def _batches(reader: "pa.RecordBatchReader") -> "Iterator[pa.RecordBatch]":
+    import pyarrow as pa
+
     try:
         yield from reader
     except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
@@ -209,10 +230,3 @@ def _failure(error: Exception) -> StorageError:
     if text.startswith("IO Error"):
         return StorageError(text)
     return QueryFailed(text)
-
-
-def _execute(connection: duckdb.DuckDBPyConnection, *statements: str) -> None:
-    for statement in statements:
-        if statement:
-            # A result that is not fetched blocks the connection.
-            connection.execute(statement).fetchall()

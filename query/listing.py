@@ -1,29 +1,19 @@
-"""What `siltstone ls` and `siltstone files` print, and the progress bar of `append`. No DuckDB here."""
+"""What `siltstone ls` and `siltstone files` print. No DuckDB here."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
+from query.names import source_names
 from segments.disk import Disk
 from segments.errors import StorageError
-from segments.filenames import DataDir, SourceDir, name_problem
+from segments.filenames import DataDir, SourceDir
 from segments.inventory import take_stock
 from segments.segment_file import read_facts
 from segments.snapshot import open_snapshot, while_files_last
 
 _PLAIN_WIDTH = 200
-
-
-def source_names(disk: Disk, data: DataDir) -> list[str]:
-    """All sources of a data directory."""
-    if not disk.exists(data.sources):
-        return []
-    return [name for name in disk.listdir(data.sources) if name_problem(name) is None]
 
 
 def list_sources(disk: Disk, data: DataDir, stream: TextIO) -> None:
@@ -61,19 +51,6 @@ def _files_table(disk: Disk, source: SourceDir) -> Table:
         last = file.bad_lsn - 1
         table.add_row(f"wal/{file.name}", str(count), str(file.name.first_lsn), str(last), str(file.size))
     return table
-
-
-@contextmanager
-def progress_of(paths: tuple[str, ...], stream: TextIO) -> Iterator[Callable[[int], None]]:
-    """A progress bar over the bytes of `paths` on a terminal, nothing elsewhere."""
-    if not stream.isatty():
-        yield lambda _: None
-        return
-    total = None if "-" in paths else sum(Path(path).stat().st_size for path in paths if Path(path).exists())
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(file=stream)) as progress:
-        task = progress.add_task("appending", total=total)
-        yield lambda done: progress.update(task, completed=done)
 
 
 def _table(*names: str) -> Table:

@@ -4,12 +4,14 @@ import io
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-import orjson
 import pyarrow as pa
 from pyarrow import csv, ipc, parquet
 
-from query.table import write_table
-from query.values import PLAIN_SCALES, as_text, plain_values, unique_names
+from query.plain import PlainRows
+from query.plain_output import write_json, write_ndjson
+from query.table import TABLE_ROWS_MAX, Shown, draw_table
+from query.texts import as_text, unique_names
+from query.values import PLAIN_SCALES, plain_values
 
 SLICE_ROWS = 4_096
 """Rows that are Python objects at one time; a batch of the engine has over 100,000."""
@@ -17,25 +19,33 @@ ROW_GROUP_ROWS = 122_880
 ROW_GROUP_BYTES = 64 << 20
 
 
-def _write_ndjson(reader: pa.RecordBatchReader, out: BinaryIO) -> None:
-    for lines in _json_objects(reader, orjson.OPT_APPEND_NEWLINE):
-        out.write(b"".join(lines))
+def _write_table(reader: pa.RecordBatchReader, out: BinaryIO) -> None:
+    """The first TABLE_ROWS_MAX rows, and how many there are."""
+    kept: list[pa.RecordBatch] = []
+    total = 0
+    for batch in reader:
+        if total < TABLE_ROWS_MAX:
+            kept.append(batch.slice(0, TABLE_ROWS_MAX - total))
+        total += batch.num_rows
+    rows = [row for batch in kept for row in _rows(batch)]
+    draw_table(Shown(unique_names(reader.schema.names), _numbers(reader.schema), rows, total), out)
 
 
-def _write_json(reader: pa.RecordBatchReader, out: BinaryIO) -> None:
-    before, after = b"[", b"[]\n"
-    for objects in _json_objects(reader, 0):
-        out.write(before + b"\n" + b",\n".join(objects))
-        before, after = b",", b"\n]\n"
-    out.write(after)
+def _plainly(write: Callable[[PlainRows, BinaryIO], None]) -> Callable[[pa.RecordBatchReader, BinaryIO], None]:
+    def write_reader(reader: pa.RecordBatchReader, out: BinaryIO) -> None:
+        pieces = (list(_rows(piece)) for piece in _slices(reader))
+        write(PlainRows(unique_names(reader.schema.names), _numbers(reader.schema), pieces), out)
+
+    return write_reader
 
 
-def _json_objects(reader: pa.RecordBatchReader, option: int) -> Iterator[list[bytes]]:
-    """The rows as JSON objects, in lists of 1 to SLICE_ROWS."""
-    names = unique_names(reader.schema.names)
-    for piece in _slices(reader):
-        rows = zip(*(plain_values(column) for column in piece.columns), strict=True)
-        yield [orjson.dumps(dict(zip(names, row, strict=True)), option=option) for row in rows]
+def _rows(batch: pa.RecordBatch) -> Iterator[tuple[object, ...]]:
+    return zip(*(plain_values(column) for column in batch.columns), strict=True)
+
+
+def _numbers(schema: pa.Schema) -> list[bool]:
+    checks = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    return [any(check(kind) for check in checks) for kind in schema.types]
 
 
 def _slices(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
@@ -148,9 +158,9 @@ def _write_arrow(reader: pa.RecordBatchReader, out: BinaryIO) -> None:
 
 
 FORMATS: dict[str, Callable[[pa.RecordBatchReader, BinaryIO], None]] = {
-    "table": write_table,
-    "json": _write_json,
-    "ndjson": _write_ndjson,
+    "table": _write_table,
+    "json": _plainly(write_json),
+    "ndjson": _plainly(write_ndjson),
     "csv": _write_csv,
     "parquet": _write_parquet,
     "arrow": _write_arrow,

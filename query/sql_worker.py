@@ -21,7 +21,8 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from query.catalog import Stored
-from query.engine import ATTEMPTS_MAX, Limits, open_connection, run_confined
+from query.connection import Limits, open_connection
+from query.engine import ATTEMPTS_MAX, run_confined
 from query.errors import QueryFailed, SegmentGone
 from query.hints import with_hint
 from query.intact import SegmentChecks
@@ -55,7 +56,7 @@ def main() -> None:
     queries: queue.SimpleQueue[_Query] = queue.SimpleQueue()
     threading.Thread(target=_read_queries, args=(queries,), daemon=True).start()
     limits = Limits(config.memory_bytes, config.threads, spill_directory(config), config.spill_bytes)
-    data, checks = DataDir(Path(config.data)), SegmentChecks()
+    data, checks = DataDir(Path(config.data)), SegmentChecks(config.threads)
     while True:
         connection = open_connection(limits)
         query = queries.get()

@@ -1,103 +1,79 @@
 """A query's result as a table for people: it fits the terminal, and no stored byte can drive the terminal."""
 
-import io
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-import pyarrow as pa
-from rich.box import ROUNDED
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from query.values import as_text, plain_values, printable, unique_names
+from query.texts import as_text, printable
 
 TABLE_ROWS_MAX = 1_000
 CELL_CHARACTERS_MAX = 1_000
-READABLE_CELLS = 12
-"""A column narrower than its content and than this is a sliver; then each row gets a block of its own."""
-UNLIMITED_WIDTH = 1_000_000
+NULL = "NULL"
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
-    heading: Text
-    cells: list[Text]
-    numeric: bool
+class Shown:
+    """The rows that are shown, at most TABLE_ROWS_MAX, as plain values; how many there are; which columns hold numbers."""
 
-    def width(self) -> int:
-        return max(cell_len(text.plain) for text in (self.heading, *self.cells))
+    names: Sequence[str]
+    numbers: Sequence[bool]
+    rows: Sequence[Sequence[object]]
+    total: int
 
 
-def write_table(reader: pa.RecordBatchReader, out: BinaryIO) -> None:
-    """The first TABLE_ROWS_MAX rows, and how many there are; a file or pipe gets as many columns as it takes."""
-    shown, total = _first_rows(reader)
-    names = unique_names(reader.schema.names)
-    columns = [
-        _Column(
-            Text(printable(name), style="bold"),
-            [_cell(value) for value in plain_values(column)],
-            _is_number(column.type),
-        )
-        for name, column in zip(names, shown.columns, strict=True)
-    ]
-    width = (os.get_terminal_size(out.fileno()).columns or 80) if out.isatty() else UNLIMITED_WIDTH
-    text = io.StringIO()
-    console = Console(file=text, width=width, force_terminal=out.isatty(), highlight=False)
-    if sum(min(column.width(), READABLE_CELLS) + 3 for column in columns) + 1 <= width:
-        console.print(_side_by_side(columns))
+def draw_table(shown: Shown, out: BinaryIO) -> None:
+    """A terminal gets what fits it; a file or pipe gets as many columns as it takes."""
+    if out.isatty():
+        # Slow to load, and only a terminal asks for folding and colours.
+        from query.terminal import draw_on_terminal  # noqa: PLC0415
+
+        draw_on_terminal(shown, out)
     else:
-        console.print(_blocks(columns, shown.num_rows))
-    console.print(_count_line(shown.num_rows, total), style="dim")
-    out.write(text.getvalue().encode())
+        lines = [*_boxed(shown), count_line(len(shown.rows), shown.total)]
+        out.write("".join(f"{line}\n" for line in lines).encode())
 
 
-def _first_rows(reader: pa.RecordBatchReader) -> tuple[pa.RecordBatch, int]:
-    kept: list[pa.RecordBatch] = []
-    total = 0
-    for batch in reader:
-        if total < TABLE_ROWS_MAX:
-            kept.append(batch.slice(0, TABLE_ROWS_MAX - total))
-        total += batch.num_rows
-    return pa.concat_batches(kept) if kept else pa.RecordBatch.from_pylist([], schema=reader.schema), total
-
-
-def _cell(value: object) -> Text:
+def cell_text(value: object) -> str:
     if value is None:
-        return Text("NULL", style="dim")
+        return NULL
     text = as_text(value)
-    if len(text) > CELL_CHARACTERS_MAX:
-        text = text[: CELL_CHARACTERS_MAX - 1] + "…"
-    return Text(printable(text))
+    return printable(text if len(text) <= CELL_CHARACTERS_MAX else text[: CELL_CHARACTERS_MAX - 1] + "…")
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
-
-
-def _side_by_side(columns: list[_Column]) -> Table:
-    table = Table(box=ROUNDED)
-    for column in columns:
-        table.add_column(column.heading, justify="right" if column.numeric else "left", overflow="fold")
-    for row in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*row)
-    return table
-
-
-def _blocks(columns: list[_Column], rows: int) -> Table:
-    table = Table(box=ROUNDED, show_header=False)
-    table.add_column(overflow="fold")
-    table.add_column(overflow="fold")
-    for row in range(rows):
-        for column in columns:
-            table.add_row(column.heading, column.cells[row])
-        table.add_section()
-    return table
-
-
-def _count_line(shown: int, total: int) -> str:
+def count_line(shown: int, total: int) -> str:
     if total > shown:
         return f"{shown:,} rows, and {total - shown:,} more that are not shown: another --format gives them all"
     return "1 row" if total == 1 else f"{total:,} rows"
+
+
+def cells_wide(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415 -- slow to load
+
+    return cell_len(text)
+
+
+def _boxed(shown: Shown) -> list[str]:
+    headings = [printable(name) for name in shown.names]
+    rows = [[cell_text(value) for value in row] for row in shown.rows]
+    widths = [max(map(cells_wide, column)) for column in zip(headings, *rows, strict=True)]
+    bars = ["─" * (width + 2) for width in widths]
+
+    def line(texts: Sequence[str]) -> str:
+        padded = map(_padded, texts, widths, shown.numbers)
+        return f"│ {' │ '.join(padded)} │"
+
+    return [
+        f"╭{'┬'.join(bars)}╮",
+        line(headings),
+        f"├{'┼'.join(bars)}┤",
+        *map(line, rows),
+        f"╰{'┴'.join(bars)}╯",
+    ]
+
+
+def _padded(text: str, width: int, is_number: bool) -> str:  # noqa: FBT001 -- mapped over columns
+    blanks = " " * (width - cells_wide(text))
+    return blanks + text if is_number else text + blanks

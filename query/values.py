@@ -4,8 +4,6 @@ Conversion is by column, not by value: `to_pylist` on timestamps and decimals bu
 more than all the rest of writing a row, and refuses nanoseconds.
 """
 
-import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -14,7 +12,8 @@ from typing import TypeVar
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from query.texts import as_text, unique_names
 
 PLAIN_SCALES = range(7)
 """Scales of decimals that Arrow never writes with an exponent."""
@@ -22,12 +21,7 @@ _DAYS_IN_400_YEARS = 146_097
 _DAYS_BEFORE_1970 = 719_162
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _INFINITE = {32: (1 << 31) - 1, 64: (1 << 63) - 1}
-# C0 and C1 controls, line separators, and the marks that reorder or hide the text around them on a terminal
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 _Child = TypeVar("_Child")
-_SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +40,6 @@ OURS = Style()
 CLICKHOUSE = Style(whole_fractions=True)
 
 
-def unique_names(names: Iterable[str]) -> list[str]:
-    """The names, in order, with `_2`, `_3` behind those that stood before."""
-    given = list(names)
-    taken = set(given)
-    seen: set[str] = set()
-    unique = []
-    for name in given:
-        candidate, number = name, 2
-        while candidate in seen or (number > 2 and candidate in taken):
-            candidate, number = f"{name}_{number}", number + 1
-        seen.add(candidate)
-        unique.append(candidate)
-    return unique
-
-
 def plain_values(column: pa.Array, style: Style = OURS) -> list[object]:
     """One value a row: None, bool, int, float, str, list, dict, or an `orjson.Fragment` holding a decimal's digits."""
     kind = column.type
@@ -73,26 +52,6 @@ def plain_values(column: pa.Array, style: Style = OURS) -> list[object]:
     if pa.types.is_nested(kind):
         return _nested_values(column, style)
     return _scalars(column, style)
-
-
-def as_text(value: object) -> str:
-    """A plain value other than None as it stands in a cell: text bare, NaN and infinity by name, the rest as JSON."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return orjson.dumps(value).decode()
-
-
-def printable(text: str) -> str:
-    """The text with everything escaped that could move a terminal's cursor, colour it, or reorder what it shows."""
-    return _UNPRINTABLE.sub(_escaped, text)
-
-
-def _escaped(match: re.Match[str]) -> str:
-    character = match[0]
-    code = ord(character)
-    return _SHORT_ESCAPES.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
 def is_wide_integer(kind: pa.DataType) -> bool:
@@ -136,6 +95,8 @@ def _decimal_digits(column: pa.Array) -> list[str | None]:
 
 def _moment_texts(column: pa.Array, style: Style) -> list[str | None]:
     """Dates, times and timestamps; a fraction has all digits of the column's unit, or none when it is zero (see Style)."""
+    import pyarrow.compute as pc  # noqa: PLC0415 -- takes as long to load as all of Arrow
+
     kind = column.type
     zone = ""
     if pa.types.is_timestamp(kind) and kind.tz is not None:

@@ -15,7 +15,8 @@ from query.engine import Result
 from query.errors import ResultTooLarge
 from query.output import FORMATS as OUR_FORMATS
 from query.output import SLICE_ROWS
-from query.values import CLICKHOUSE, Style, as_text, plain_values, printable, unique_names
+from query.texts import as_text, printable, unique_names
+from query.values import CLICKHOUSE, Style, plain_values
 
 PRETTY_ROWS_MAX = 1_000
 PRETTY_CELL_MAX = 10_000

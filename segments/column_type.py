@@ -1,14 +1,14 @@
-"""Column types: their spelling, which is ClickHouse's, and the Arrow types that hold them."""
+"""Column types and their spelling, which is ClickHouse's. Arrow is loaded by who asks for the types that hold them."""
 
 import re
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
-from zoneinfo import available_timezones
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Literal
 
 from segments.scanner import Scanner
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TypeName = Literal[
     "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64", "Bool", "String",
@@ -17,24 +17,10 @@ TypeName = Literal[
 
 DEPTH_MAX = 16
 """Of types within types; a parser that calls itself must not be led on for ever."""
-_SIMPLE: dict[TypeName, pa.DataType] = {
-    "Int8": pa.int8(),
-    "Int16": pa.int16(),
-    "Int32": pa.int32(),
-    "Int64": pa.int64(),
-    "UInt8": pa.uint8(),
-    "UInt16": pa.uint16(),
-    "UInt32": pa.uint32(),
-    "UInt64": pa.uint64(),
-    "Float32": pa.float32(),
-    "Float64": pa.float64(),
-    "Bool": pa.bool_(),
-    "String": pa.string(),
-    "UUID": pa.string(),
-    "Date": pa.date32(),
-    "Date32": pa.date32(),
-    "JSON": pa.string(),
-}
+_SIMPLE: tuple[TypeName, ...] = (
+    "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64", "Bool", "String",
+    "UUID", "Date", "Date32", "JSON",
+)  # fmt: skip
 _KNOWN = (
     "(U)Int8, (U)Int16, (U)Int32, (U)Int64, Float32, Float64, Bool, String, FixedString(n), LowCardinality(T), UUID, "
     "Date, Date32, DateTime, DateTime('zone'), DateTime64(p), DateTime64(p, 'zone'), Decimal(p, s), Array(T), "
@@ -95,29 +81,21 @@ class ColumnType:
         return f"LowCardinality({text})" if self.low_cardinality else text
 
     @property
-    def arrow(self) -> pa.DataType:
+    def arrow(self) -> "pa.DataType":
         """The Arrow type. Date-times are UTC without a zone, so that every tool shows the digits of UTC."""
-        match self.name:
-            case "FixedString":
-                return pa.string()
-            case "DateTime" | "DateTime64":
-                return pa.timestamp(_UNITS[self.precision])
-            case "Decimal":
-                return pa.decimal128(self.precision, self.scale)
-            case "Array":
-                assert self.element is not None
-                return pa.list_(pa.field("element", self.element.arrow, nullable=self.element.nullable))
-            case "Map":
-                assert self.key is not None
-                assert self.element is not None
-                value = pa.field("value", self.element.arrow, nullable=self.element.nullable)
-                return pa.map_(pa.field("key", self.key.arrow, nullable=False), value)
-        return _SIMPLE[self.name]
+        from segments.arrow_type import arrow_type  # noqa: PLC0415 -- who only reads a schema does without Arrow
+
+        return arrow_type(self)
+
+    @property
+    def unit(self) -> str:
+        """That of a date-time's Arrow type: the coarsest one that has all digits of the fraction."""
+        return _UNITS[self.precision]
 
     @property
     def ticks_per_s(self) -> int:
-        """The units of a date-time's Arrow type in a second: the coarsest unit that has all digits of the fraction."""
-        return _TICKS_PER_S[_UNITS[self.precision]]
+        """The units of a date-time's Arrow type in a second."""
+        return _TICKS_PER_S[self.unit]
 
     @property
     def takes_literals(self) -> bool:
@@ -261,4 +239,6 @@ def _zone(scanner: Scanner) -> str:
 
 @cache
 def _zones() -> frozenset[str]:
+    from zoneinfo import available_timezones  # noqa: PLC0415 -- slow to load, and few schemas name a zone
+
     return frozenset(available_timezones())

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 from segments.column_type import ColumnType, read_type
-from segments.defaults import TAKEN, Default, read_default
+from segments.defaults import TAKEN, Default
 from segments.paths import print_path, read_path
 from segments.scanner import Scanner
 from segments.schema import COLUMNS_MAX, RESERVED_NAMES, Column, Path
@@ -87,6 +87,8 @@ def _read_parts(scanner: Scanner, kind: ColumnType) -> _Parts:
         else:
             part = scanner.take_word().upper()
             if part == "DEFAULT":
+                from segments.default_reader import read_default  # noqa: PLC0415 -- takes Arrow, and few columns have one
+
                 parts.default = read_default(scanner, kind)
             elif part == "CODEC":
                 parts.codec = _read_codec(scanner)

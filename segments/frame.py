@@ -7,12 +7,15 @@ holds acknowledged bytes. All integers are little-endian.
 import struct
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import TYPE_CHECKING, Union
 
 import google_crc32c
-import pyarrow as pa
 
 from segments.errors import GroupTooLarge, SchemaError
 from segments.filenames import Lsn
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SECTOR = 512
 SECTION = 64
@@ -38,7 +41,8 @@ assert _FILE.size == 80
 assert _FRAME.size == SECTION
 _EPOCH_DAY = date(1970, 1, 1)
 
-Sections = tuple[bytes | pa.Buffer, bytes | pa.Buffer, bytes]
+Section = Union[bytes, "pa.Buffer"]
+Sections = tuple[Section, Section, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class FileHeader:
     source_id: bytes
     nonce: bytes
     day: date
-    schema: pa.Schema
+    schema: "pa.Schema"
     length: int = 0
     crc: int = 0
 
@@ -132,6 +136,8 @@ def decode_header(view: memoryview) -> FileHeader | BadBytes:
         return BadBytes(16, "the header's lengths contradict the file")
     if _crc_without_field(view[:length], _CRC_AT_FILE) != crc:
         return BadBytes(0, "the header's checksum does not match")
+    import pyarrow as pa  # noqa: PLC0415 -- a source whose rows are all in segments is read without Arrow
+
     schema = pa.ipc.read_schema(pa.py_buffer(view[_FILE.size : _FILE.size + schema_length]))
     day = _EPOCH_DAY + timedelta(days=days)
     return FileHeader(epoch, Lsn(first_lsn), source_id, nonce, day, schema, length, crc)
@@ -156,7 +162,7 @@ def encode_frame(
         raise GroupTooLarge(f"the rows take {length} bytes; {PAYLOAD_MAX} is the limit for one commit, send fewer")
     head = bytearray(_FRAME.size)
     _FRAME.pack_into(head, 0, FRAME_MAGIC, length, 0, previous_crc, first_lsn, durable_lsn, count, *lengths, nonce)
-    pieces: list[bytes | pa.Buffer] = []
+    pieces: list[Section] = []
     for section, size in zip(sections, lengths, strict=True):
         pieces += (section, bytes(_padded(size, SECTION) - size))
     pieces.append(bytes(_padded(_FRAME.size + length, SECTOR) - _FRAME.size - length))

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
-
 from segments.disk import Disk
 from segments.filenames import Lsn, SourceDir
 from segments.segment_file import open_segment, read_facts
@@ -33,7 +31,7 @@ def _take_stock(disk: Disk, source: SourceDir) -> Stock:
     return Stock(
         _count(disk, snapshot.rows),
         _count(disk, snapshot.quarantine) - replayed_in_segments(disk, snapshot),
-        snapshot.rows.tail.num_rows + snapshot.quarantine.tail.num_rows,
+        snapshot.rows.wal_rows + snapshot.quarantine.wal_rows,
         len(snapshot.rows.segments),
         sum(disk.size(ref.path) for ref in refs) + sum(file.size for file in snapshot.wal),
         snapshot.last_lsn,
@@ -41,13 +39,14 @@ def _take_stock(disk: Disk, source: SourceDir) -> Stock:
 
 
 def _count(disk: Disk, rows: Rows) -> int:
-    in_wal: int = rows.tail.num_rows
-    return sum(read_facts(disk, ref).rows for ref in rows.segments) + in_wal
+    return sum(read_facts(disk, ref).rows for ref in rows.segments) + rows.wal_rows
 
 
 def replayed_in_segments(disk: Disk, snapshot: Snapshot) -> int:
     """Replayed rows that a segment of the quarantine still holds."""
-    if not len(snapshot.replayed):
+    if not snapshot.replays:
         return 0
+    import pyarrow.compute as pc  # noqa: PLC0415 -- takes longer to load than all else here
+
     lsns = [open_segment(disk, ref).read(["c__lsn"])["c__lsn"] for ref in snapshot.quarantine.segments]
     return sum(pc.sum(pc.is_in(one, snapshot.replayed)).as_py() or 0 for one in lsns)

@@ -22,9 +22,9 @@ from segments.disk import FOR_READERS, Disk, remove_tree
 from segments.errors import Corruption, SwapRefused
 from segments.filenames import MergingName, RowKind, SegmentName, SourceDir, WalName
 from segments.manifest import Manifest, SegmentRef, companions, read_manifest, settle_manifest
+from segments.segment_check import check_segment
 from segments.segment_file import (
     Span,
-    check_segment,
     encode_segment,
     missing_quarantined,
     open_segment,

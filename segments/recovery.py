@@ -11,12 +11,13 @@ from segments.disk import Disk, publish, remove_tree
 from segments.errors import Corruption, SchemaError, Unreadable
 from segments.filenames import DataDir, Lsn, SourceDir
 from segments.frame import BadBytes
+from segments.identity import Identity
 from segments.keys import Key, KeyMemory, KeyWindow, oldest_keys_day
 from segments.manifest import KINDS, Applied, Manifest, remove_leftovers, settle_manifest, write_applied
 from segments.merge import settle_merging
 from segments.segment_file import read_keys
 from segments.source_files import load_identity, load_schema, write_altered, write_identity
-from segments.source_log import Identity, SourceLog, Start
+from segments.source_log import SourceLog, Start
 from segments.wal_reader import assemble, open_files
 
 SCHEMA_TEXT_MAX = 1 << 20

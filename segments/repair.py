@@ -17,19 +17,19 @@ from segments.datafile_print import print_schema
 from segments.disk import Disk, publish
 from segments.errors import Corruption, UnknownSource, Unreadable
 from segments.filenames import DataDir, Kind, Lsn, SourceDir
+from segments.identity import Identity
 from segments.manifest import KINDS, Applied, Manifest, SegmentRef, read_applied, read_manifest, write_applied
 from segments.merge import settle_merging
 from segments.schema import Schema
+from segments.segment_check import check_segment
 from segments.segment_file import (
     Span,
-    check_segment,
     missing_quarantined,
     read_facts,
     read_schema,
     write_segment,
 )
 from segments.source_files import load_altered_lsn, load_identity, load_schema, write_altered, write_identity
-from segments.source_log import Identity
 from segments.wal_reader import Log, WalFile, assemble, open_files
 
 

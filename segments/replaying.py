@@ -11,7 +11,8 @@ from segments.decode import decode
 from segments.disk import Disk
 from segments.group import Committed, Write
 from segments.lines import Events, parse_lines
-from segments.segment_file import check_segment, open_segment
+from segments.segment_check import check_segment
+from segments.segment_file import open_segment
 from segments.snapshot import Snapshot, open_snapshot
 from segments.source_log import SourceLog
 

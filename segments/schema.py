@@ -1,13 +1,17 @@
-"""Declared columns: types, where in an event a value is found, and the Arrow schemas of both kinds of row."""
+"""Declared columns: types, where in an event a value is found, and the Arrow schemas of both kinds of row.
+
+Arrow is loaded by who asks for one of its schemas: reading stored rows by DuckDB alone needs none.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from segments.column_type import ColumnType
 from segments.defaults import Default
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Path = tuple[str, ...]
 
@@ -47,9 +51,21 @@ class Schema:
     columns: tuple[Column, ...]
     sorting_key: tuple[str, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of good rows."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def quarantine_names(self) -> tuple[str, ...]:
+        """The columns of `quarantine`."""
+        return ("c__error_column", "c__error", "c__import_id", *self.names, "insertion_date", "c__row", "c__lsn")
+
     @cached_property
-    def arrow(self) -> pa.Schema:
+    def arrow(self) -> "pa.Schema":
         """The schema of good rows."""
+        import pyarrow as pa  # noqa: PLC0415 -- see above
+
         return pa.schema([pa.field(c.name, c.type.arrow, nullable=c.type.nullable) for c in self.columns])
 
     @cached_property
@@ -65,8 +81,10 @@ class Schema:
         return KnownKeys(tree, frozenset(tree), has_nested, any(not column.path for column in self.columns))
 
     @cached_property
-    def quarantine(self) -> pa.Schema:
+    def quarantine(self) -> "pa.Schema":
         """The schema of quarantined rows, and `c__lsn`, by which a row is replayed exactly once."""
+        import pyarrow as pa  # noqa: PLC0415 -- see above
+
         texts = pa.list_(pa.string())
         return pa.schema(
             [

@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 from segments.datafile import parse_datafile
 from segments.datafile_print import print_schema
 from segments.disk import Disk, publish
-from segments.errors import Corruption, SchemaError, Unreadable
+from segments.errors import Corruption, SchemaError
 from segments.filenames import Kind, Lsn, SegmentName, SourceDir
 from segments.keys import Key
 from segments.manifest import Manifest, SegmentRef, companions
 from segments.schema import Schema
+from segments.segment_check import check_segment
 
 REPLAYS_SCHEMA = pa.schema([pa.field("lsn", pa.uint64())])
 ROW_GROUP_ROWS = 128 * 1024
@@ -146,16 +147,3 @@ def read_replays(disk: Disk, refs: Iterable[SegmentRef]) -> pa.Array:
 def replays_table(lsns: Sequence[int]) -> pa.Table:
     """The rows of a segment of replays."""
     return pa.table({"lsn": pa.array(lsns, pa.uint64())}, REPLAYS_SCHEMA)
-
-
-def _check(data: bytes, ref: SegmentRef) -> None:
-    if google_crc32c.value(data) != ref.name.crc32c:
-        raise Corruption("the segment's bytes do not match the checksum in its name", path=ref.path)
-
-
-def check_segment(disk: Disk, ref: SegmentRef) -> None:
-    """Compare the whole file with the checksum in its name. Raises Corruption."""
-    try:
-        _check(disk.read(ref.path), ref)
-    except OSError as error:
-        raise Unreadable.unless_missing(error, "the segment", ref.path) from error

@@ -8,21 +8,26 @@ what is known to be durable is shown, and `damage` says that there may be more.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import pyarrow as pa
-
-from segments.alteration import conform_quarantine, conform_rows
-from segments.batches import frame_notes, quarantine_batches, remaining, row_batches
 from segments.disk import Disk
 from segments.errors import Corruption, StorageError
 from segments.filenames import Lsn, RowKind, SourceDir
 from segments.manifest import Manifest, SegmentRef, read_applied, read_manifest
 from segments.schema import Schema
-from segments.segment_file import read_replays, read_schema
 from segments.source_files import load_altered_lsn, load_schema
 from segments.wal_reader import Log, WalFile, assemble, open_files
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Batches = tuple[pa.RecordBatch, ...]
+
+# Arrow takes longer to load than most of this takes to run, so it is loaded where there is something for it to read:
+# rows in the log, replays, segments of an older schema.
+# ruff: noqa: PLC0415
 
 T = TypeVar("T")
 ATTEMPTS_MAX = 100
@@ -31,28 +36,50 @@ DAMAGE_SEEN = 3
 """Damage counts once it was seen this often: a compaction that goes on can look like a gap for a moment."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rows:
-    """The rows of one kind: segments, then what the WAL holds beyond them, all to be read as `arrow`.
+    """The rows of one kind: segments, then `batches`, what the WAL holds beyond them, all to be read as `arrow`.
 
     `older` has the schema of each segment that was written under another one than the present.
     """
 
-    arrow: pa.Schema
+    kind: RowKind
+    schema: Schema
     segments: tuple[SegmentRef, ...]
-    tail: pa.Table
+    batches: "Batches"
     older: dict[Path, Schema]
 
     @property
     def paths(self) -> list[Path]:
         return [ref.path for ref in self.segments]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns'."""
+        return self.schema.names if self.kind == "rows" else self.schema.quarantine_names
 
-@dataclass(frozen=True, slots=True)
+    @property
+    def arrow(self) -> "pa.Schema":
+        return self.schema.arrow if self.kind == "rows" else self.schema.quarantine
+
+    @cached_property
+    def tail(self) -> "pa.Table":
+        """The batches as one table."""
+        import pyarrow as pa
+
+        return pa.Table.from_batches(self.batches, self.arrow)
+
+    @property
+    def wal_rows(self) -> int:
+        """How many rows the tail has."""
+        return sum(batch.num_rows for batch in self.batches)
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Everything that was stored when it was taken. `damage` names what is lost; the rows are all that check.
 
-    The LSNs in `replayed` are of rows in segments of the quarantine that are no longer there. `others` are the segments
+    The LSNs in `replays` are of rows in segments of the quarantine that are no longer there. `others` are the segments
     of keys and replays.
     """
 
@@ -60,7 +87,7 @@ class Snapshot:
     schema: Schema
     rows: Rows
     quarantine: Rows
-    replayed: pa.Array
+    replays: "tuple[pa.Array, ...]"
     others: tuple[SegmentRef, ...]
     wal: tuple[WalFile, ...]
     last_lsn: Lsn
@@ -68,6 +95,13 @@ class Snapshot:
 
     def of(self, kind: RowKind) -> Rows:
         return self.rows if kind == "rows" else self.quarantine
+
+    @cached_property
+    def replayed(self) -> "pa.Array":
+        """The LSNs in `replays` together."""
+        import pyarrow as pa
+
+        return pa.concat_arrays([*self.replays, pa.array([], pa.uint64())])
 
 
 def read_consistently(disk: Disk, source: SourceDir, *, to_show: bool) -> tuple[Log, Manifest]:
@@ -137,30 +171,54 @@ def _open_snapshot(disk: Disk, source: SourceDir, *, to_show: bool) -> Snapshot:
     log, manifest = read_consistently(disk, source, to_show=to_show)
     altered_lsn = load_altered_lsn(disk, source)
     files = [file for file in log.files if file.frames]
-    rows = [conform_rows(batch, schema) for file in files for batch in row_batches(file)]
-    quarantined = [conform_quarantine(batch, schema) for file in files for batch in quarantine_batches(file)]
-    replays = frame_notes(frame for file in files for frame in file.frames).replays
-    published = read_replays(disk, manifest.replays)
-    replayed = pa.concat_arrays([published, pa.array(replays, pa.uint64())])
-    tail = pa.Table.from_batches(quarantined, schema.quarantine)
-    older = {
-        ref.path: read_schema(disk, ref)
-        for ref in (*manifest.rows, *manifest.quarantine)
-        if ref.name.first_lsn <= altered_lsn
-    }
+    rows, quarantined, replays = _log_rows(files, schema) if files else ((), (), ())
+    if manifest.replays:
+        from segments.segment_file import read_replays
+
+        replays = (read_replays(disk, manifest.replays), *replays)
+    if quarantined:
+        quarantined = _remaining(quarantined, manifest.applied.quarantine_floor_lsn, replays)
+    older = _older(disk, (*manifest.rows, *manifest.quarantine), altered_lsn)
     return Snapshot(
         source.name,
         schema,
-        Rows(schema.arrow, manifest.rows, pa.Table.from_batches(rows, schema.arrow), older),
-        Rows(
-            schema.quarantine,
-            manifest.quarantine,
-            remaining(tail, manifest.applied.quarantine_floor_lsn, replayed),
-            older,
-        ),
-        replayed,
+        Rows("rows", schema, manifest.rows, rows, older),
+        Rows("quarantine", schema, manifest.quarantine, quarantined, older),
+        replays,
         (*manifest.keys, *manifest.replays),
         log.files,
         log.last_lsn,
         (*manifest.damage, *log.damage, *log.unsure),
     )
+
+
+def _log_rows(files: list[WalFile], schema: Schema) -> "tuple[Batches, Batches, tuple[pa.Array, ...]]":
+    """The rows, the quarantined rows, and the LSNs of those that the log says were replayed."""
+    import pyarrow as pa
+
+    from segments.alteration import conform_quarantine, conform_rows
+    from segments.batches import frame_notes, quarantine_batches, row_batches
+
+    rows = tuple(conform_rows(batch, schema) for file in files for batch in row_batches(file))
+    quarantined = tuple(conform_quarantine(batch, schema) for file in files for batch in quarantine_batches(file))
+    replays = frame_notes(frame for file in files for frame in file.frames).replays
+    return rows, quarantined, (pa.array(replays, pa.uint64()),) if replays else ()
+
+
+def _remaining(quarantined: "Batches", floor: Lsn, replays: "tuple[pa.Array, ...]") -> "Batches":
+    import pyarrow as pa
+
+    from segments.batches import remaining
+
+    replayed = pa.concat_arrays([*replays, pa.array([], pa.uint64())])
+    return tuple(remaining(pa.Table.from_batches(quarantined), floor, replayed).to_batches())
+
+
+def _older(disk: Disk, refs: tuple[SegmentRef, ...], altered_lsn: Lsn) -> dict[Path, Schema]:
+    """The schemas of the segments that may have been written under another than the present."""
+    written_before = [ref for ref in refs if ref.name.first_lsn <= altered_lsn]
+    if not written_before:
+        return {}
+    from segments.segment_file import read_schema
+
+    return {ref.path: read_schema(disk, ref) for ref in written_before}

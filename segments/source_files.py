@@ -8,8 +8,8 @@ from segments.datafile import Datafile, parse_datafile
 from segments.disk import Disk, publish
 from segments.errors import Corruption, SchemaError, UnknownSource
 from segments.filenames import Lsn, SourceDir
+from segments.identity import Identity
 from segments.schema import Schema
-from segments.source_log import Identity
 
 READ_AGAIN_MAX = 3
 

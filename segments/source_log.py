@@ -18,6 +18,7 @@ from segments.filenames import Lsn, SourceDir
 from segments.frame import NONCE_BYTES, FileHeader, Sections
 from segments.group import Outcome, Prepared, Write, answered, answers, number, split
 from segments.group_encoder import GroupEncoder
+from segments.identity import Identity
 from segments.keys import KeyWindow, Notes, encode_notes
 from segments.line_reader import LineReader
 from segments.schema import Schema
@@ -26,18 +27,6 @@ from segments.wal_writer import WalWriter
 
 SEAL_BYTES = 64 * 1024 * 1024
 """A WAL file this large is sealed: recovery and compaction handle one file at a time in memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What stays the same through renames: the id that clients see as `t_` and 32 hex digits."""
-
-    id: bytes
-    created_at: str
-
-    @property
-    def text(self) -> str:
-        return f"t_{self.id.hex()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from segments.disk import Disk
 from segments.errors import Corruption, StorageError
 from segments.filenames import DataDir, SourceDir
 from segments.manifest import Manifest, SegmentRef
-from segments.segment_file import check_segment, missing_quarantined, read_facts
+from segments.segment_check import check_segment
+from segments.segment_file import missing_quarantined, read_facts
 from segments.snapshot import REPLACED_MAX, is_gone, read_consistently
 from segments.source_files import load_altered_lsn, load_identity, load_schema
 from segments.wal_reader import WalFile

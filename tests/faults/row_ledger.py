@@ -12,7 +12,7 @@ import orjson
 from segments.disk import Disk
 from segments.errors import StorageError
 from segments.filenames import SourceDir
-from segments.segment_file import check_segment
+from segments.segment_check import check_segment
 from segments.snapshot import open_snapshot
 from tests.stored import rows_of
 

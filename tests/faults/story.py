@@ -22,7 +22,8 @@ from segments.manifest import read_manifest
 from segments.merge import merge_next
 from segments.recovery import create_source, recover, remove_unborn, unname_source
 from segments.replaying import replay
-from segments.segment_file import check_segment, read_schema
+from segments.segment_check import check_segment
+from segments.segment_file import read_schema
 from segments.snapshot import open_snapshot
 from segments.source_log import SourceLog
 from segments.truncation import replace_rows, truncate

@@ -5,8 +5,8 @@ from datetime import date, datetime
 import duckdb
 import pytest
 
+from query.connection import Limits, open_connection
 from query.dialect import NAMES, macros_sql
-from query.engine import Limits, open_connection
 
 MOMENT = "TIMESTAMP_MS '2024-05-16 10:17:45.678'"
 

@@ -1,5 +1,6 @@
 """SQL over stored rows: what a statement sees, what it may not, and the tables about the service."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from click.testing import CliRunner
 
 from query import cli
 from query.catalog import Stored as Readable
-from query.engine import Limits, open_connection, run_confined, run_query
+from query.connection import Limits, open_connection
+from query.engine import run_confined, run_query
 from query.errors import QueryFailed, ResourceNotFound, SegmentGone, StatementRefused
 from query.service_tables import OPS_LOG
 from query.statement import parse_statement
@@ -45,14 +47,13 @@ class Overtaken(Disk):
         self._stored = stored
         self.left = times
 
-    def read(self, path: Path) -> bytes:
-        content = super().read(path)
-        if self.left and path.suffix == ".parquet":
+    def pieces(self, path: Path) -> Iterator[bytes]:
+        yield from super().pieces(path)
+        if self.left:
             self.left -= 1
             log = self._stored.open()
             replace_rows(self._stored.disk, log, [Write(parse_body(body(7, 8)))], NOW)
             self._stored.compact(log)
-        return content
 
 
 @pytest.mark.parametrize("times", [1, 4])

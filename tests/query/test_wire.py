@@ -19,7 +19,8 @@ from pyarrow import ipc, parquet
 from query import wire
 from query.catalog import Stored
 from query.clickhouse import type_name
-from query.engine import Limits, Result, open_connection, run_confined
+from query.connection import Limits, open_connection
+from query.engine import Result, run_confined
 from query.errors import QueryFailed, ResultTooLarge
 from query.statement import FORMAT_NAMES, parse_statement
 from segments.disk import Disk
