@@ -3,15 +3,11 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
-import outcome
 import pytest
 import trio
 
 from daemon.writer_threads import THREADS_MAX, WriterThreads
-
-T = TypeVar("T")
 
 
 @contextmanager
@@ -24,17 +20,36 @@ def no_more_threads() -> Iterator[None]:
         threading.stack_size(before)
 
 
-async def run(threads: WriterThreads, work: Callable[[], T]) -> T:
-    came_of_it: list[outcome.Outcome[T]] = []
-    done = trio.Event()
+class Landing:
+    """A commit that does `work`, and what came of it."""
 
-    def end(result: outcome.Outcome[T]) -> None:
-        came_of_it.append(result)
-        done.set()
+    is_quick = True
 
-    threads.start(work, end)
-    await done.wait()
-    return came_of_it[0].unwrap()
+    def __init__(self, work: Callable[[], object]) -> None:
+        self.failure: BaseException | None = None
+        self.told = trio.Event()
+        self._work = work
+
+    def write(self) -> None:
+        pass
+
+    def finish(self) -> None:
+        self._work()
+
+    def land(self) -> None:
+        if self.failure is not None:
+            self.told.set()
+
+    def tell(self) -> None:
+        self.told.set()
+
+
+async def run(threads: WriterThreads, work: Callable[[], object]) -> None:
+    commit = Landing(work)
+    threads.start(commit)
+    await commit.told.wait()
+    if commit.failure is not None:
+        raise commit.failure
 
 
 def test_a_start_that_failed_is_not_counted() -> None:
@@ -43,8 +58,10 @@ def test_a_start_that_failed_is_not_counted() -> None:
         for _ in range(THREADS_MAX + 1):
             with no_more_threads(), pytest.raises(RuntimeError):
                 await run(threads, lambda: None)
+        done: list[int] = []
         with trio.fail_after(30):
-            assert await run(threads, lambda: 7) == 7
+            await run(threads, lambda: done.append(7))
+        assert done == [7]
 
     trio.run(scenario)
 
