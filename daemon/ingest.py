@@ -6,20 +6,18 @@ next group. There is no timer and no batch to fill: the disk sets the pace, and 
 
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import partial
 from typing import TypeVar, cast
 
-import outcome
 import structlog
 import trio
 
+from daemon.commit import Commit
 from daemon.config import GROUP_BYTES_MAX, INBOX_BYTES_MAX, TICKET_BYTES
 from daemon.inbox import ActorClosing, ActorFailed, Errand, Group, InboxFull, Outcome, Ticket
 from daemon.writer_threads import WriterThreads
-from segments.errors import StorageError, WriteFailed
+from segments.errors import WriteFailed
 from segments.filenames import Lsn
-from segments.group import Prepared, Write
+from segments.group import Write
 from segments.source_log import SourceLog
 
 MARK_AFTER_S = 1.0
@@ -42,7 +40,7 @@ class Ingest:
         # Kept until it has landed well: what is left of it when the actor fails, its end answers.
         self._flying: Group | None = None
         self._is_under_way = False
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._queued_bytes = 0
         self._wake = trio.Event()
         self._wakes_at = 0.0
@@ -178,86 +176,49 @@ class Ingest:
 
     def _begin_commit(self) -> None:
         """Hand the next group, errand or chore to a thread, if there is one and no other is under way."""
-        now = trio.current_time()
-        chore = self._next_chore()
-        is_due = chore is not None and now >= chore
-        if self._is_under_way or self._failure or not (self._waiting or self._errands or is_due):
+        if self._is_under_way or self._failure:
             return
+        now = trio.current_time()
+        if not (self._waiting or self._errands):
+            chore = self._next_chore()
+            if chore is None or now < chore:
+                return
         group = self._flying = self._waiting.popleft() if self._waiting else Group()
         errand = self._errands[0] if self._errands else None
+        commit = Commit(self.log, group, errand, self._landed, began=now)
         sync_due = self._unsynced_since is not None and now >= self._unsynced_since + self._sync_interval_s
-        durably = sync_due or any(ticket.durably for ticket in group.tickets)
+        commit.durably = sync_due or any(ticket.durably for ticket in group.tickets)
         mark_due = not group.tickets and self._mark_at is not None and now >= self._mark_at
-        mark = mark_due and (durably or self.log.is_synced)
-        prepared = self._prepare(group) if group.tickets and group.size_bytes <= PREPARED_HERE_BYTES_MAX else None
-        work = partial(self._work, group, prepared, durably=durably, mark=mark, errand=errand)
-        if mark:
+        commit.mark = mark_due and (commit.durably or self.log.is_synced)
+        if group.tickets and group.size_bytes <= PREPARED_HERE_BYTES_MAX:
+            commit.prepare()
+        if commit.mark:
             self._mark_at = None
         elif group.tickets or errand is not None or mark_due:
             self._mark_at = now + MARK_AFTER_S
-        self._threads.start(work, partial(self._landed, group, errand, now))
         self._is_under_way = True
+        self._threads.start(commit)
 
-    def _landed(self, group: Group, errand: Errand | None, began: float, done: outcome.Outcome[None]) -> None:
-        """The thread is through: begin the next commit, then tell the senders of this one while it is being written."""
+    def _landed(self, commit: Commit) -> None:
+        """The thread is through: begin the next commit. The senders of this one are told while that is being written."""
         self._is_under_way = False
-        try:
-            done.unwrap()
+        if commit.failure is None:
             self._flying = None
-            self._queued_bytes -= group.size_bytes
-            if not self.log.has_active_file:
-                self._mark_at = None
-            self._unsynced_since = None if self.log.is_synced else (self._unsynced_since or began)
-            self._unsealed_since = (self._unsealed_since or began) if self.log.has_active_file else None
-            if errand is not None:
+            self._queued_bytes -= commit.group.size_bytes
+            if self.log.has_active_file:
+                self._unsealed_since = self._unsealed_since or commit.began
+            else:
+                self._mark_at = self._unsealed_since = None
+            self._unsynced_since = None if self.log.is_synced else (self._unsynced_since or commit.began)
+            if commit.errand is not None:
                 self._errands.popleft()
-                errand.done.set()
-        except Exception as error:  # noqa: BLE001 -- raised where the actor runs
-            self._failure = error
-        else:
+                commit.errand.done.set()
             self.begin()
-            # Each has its outcome; were one left out by a mistake, its sender must not wait for ever.
-            group.resolve(ActorFailed())
+        else:
+            self._failure = commit.failure
         chore = self._next_chore()
         if self._failure or self._closing or (chore is not None and chore < self._wakes_at):
             self._wake.set()
-
-    def _prepare(self, group: Group) -> Prepared | None:
-        """The first half of the group's commit; None when that is refused, and every ticket has its outcome."""
-        try:
-            return self.log.prepare([ticket.write for ticket in group.tickets], datetime.now(UTC))
-        except StorageError as error:
-            self._fail(group, error)
-            return None
-
-    def _fail(self, group: Group, error: StorageError) -> None:
-        _log.error("rows could not be stored", source=self.log.source.name, reason=str(error))
-        for ticket in group.tickets:
-            if ticket.outcome is None:
-                # Without its frames, which lead back to the group and its rows: nobody would free such a ring for long.
-                ticket.outcome = error.with_traceback(None)
-
-    def _work(
-        self, group: Group, prepared: Prepared | None, *, durably: bool, mark: bool, errand: Errand | None
-    ) -> None:
-        """In a worker thread: write and sync as one step."""
-        try:
-            if group.tickets and group.tickets[0].outcome is None:
-                prepared = prepared or self.log.prepare([ticket.write for ticket in group.tickets], datetime.now(UTC))
-                done = self.log.write(prepared, durably=durably)
-                for ticket, committed in zip(group.tickets, done, strict=True):
-                    ticket.outcome = committed
-            elif durably:
-                self.log.sync()
-            if mark:
-                self.log.mark()
-        except StorageError as error:
-            self._fail(group, error)
-        if errand is not None:
-            try:
-                errand.result = errand.work(self.log)
-            except (StorageError, OSError) as error:
-                errand.error = error
 
     def note_published(self, lsn: Lsn) -> None:
         """The compactor tells: everything up to `lsn` is in segments."""

@@ -120,8 +120,8 @@ class KnownAppends:
 
     def commit(self) -> None:
         """Have what was put into inboxes since the last time written."""
-        for actor in self._begun:
-            actor.begin()
+        if self._begun:
+            self._sources.begin(self._begun)
         self._begun.clear()
 
     def finish(self, append: Append) -> Answer | None:

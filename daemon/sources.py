@@ -1,7 +1,7 @@
 """Source name -> running actor. Opens a source on first use, makes it when it is new, restarts it when it failed."""
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -110,6 +110,12 @@ class Sources:
     def peek(self, name: str) -> Ingest | None:
         """The actor if it is running."""
         return self._open.get(name)
+
+    def begin(self, actors: Iterable[Ingest]) -> None:
+        """Begin the next commits of several sources together."""
+        with self._threads.together():
+            for actor in actors:
+                actor.begin()
 
     async def get(self, name: str) -> Ingest:
         """The actor of an existing source, recovered if need be. Raises StorageError."""

@@ -156,21 +156,26 @@ def encode_frame(
 
     Raises GroupTooLarge for one that could not be read back.
     """
-    lengths = [len(memoryview(section)) for section in sections]
-    length = sum(_padded(section, SECTION) for section in lengths)
+    pieces: list[Section] = []
+    length = 0
+    for section in sections:
+        size = len(section)
+        if size:
+            padding = -size % SECTION
+            pieces.append(section)
+            if padding:
+                pieces.append(bytes(padding))
+            length += size + padding
     if length > PAYLOAD_MAX:
         raise GroupTooLarge(f"the rows take {length} bytes; {PAYLOAD_MAX} is the limit for one commit, send fewer")
-    head = bytearray(_FRAME.size)
-    _FRAME.pack_into(head, 0, FRAME_MAGIC, length, 0, previous_crc, first_lsn, durable_lsn, count, *lengths, nonce)
-    pieces: list[Section] = []
-    for section, size in zip(sections, lengths, strict=True):
-        pieces += (section, bytes(_padded(size, SECTION) - size))
-    pieces.append(bytes(_padded(_FRAME.size + length, SECTOR) - _FRAME.size - length))
-    crc = _crc_without_field(bytes(head), _CRC_AT_FRAME)
+    pieces.append(bytes(-(_FRAME.size + length) % SECTOR))
+    good, bad, notes = map(len, sections)
+    head = _FRAME.pack(FRAME_MAGIC, length, 0, previous_crc, first_lsn, durable_lsn, count, good, bad, notes, nonce)
+    before, after = head[:_CRC_AT_FRAME], head[_CRC_AT_FRAME + 4 :]
+    crc = google_crc32c.extend(google_crc32c.value(before), after)
     for piece in pieces:
-        crc = int(google_crc32c.extend(crc, piece))
-    struct.pack_into("<I", head, _CRC_AT_FRAME, crc)
-    return b"".join((head, *pieces)), crc
+        crc = google_crc32c.extend(crc, piece)
+    return b"".join((before, crc.to_bytes(4, "little"), after, *pieces)), crc
 
 
 def decode_frame(view: memoryview, offset: int, nonce: bytes) -> Frame | BadBytes:

@@ -62,6 +62,11 @@ class Prepared:
     at: datetime
 
 
+def is_plain(group: Sequence[Write]) -> bool:
+    """Whether all of the group's writes are to be made, and leave nothing but their rows."""
+    return all(write.key is None and not write.replays and isinstance(write.body, Events) for write in group)
+
+
 def split(group: Sequence[Write], keys: KeyWindow, arrow: pa.Schema) -> tuple[list[Write], list[Outcome | int | None]]:
     """The writes to make, and for each of the group what it is answered if it is none of them: a number stands for
     the answer to that one of those to make, which has its key and its body."""

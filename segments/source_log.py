@@ -16,7 +16,7 @@ from segments.disk import Disk
 from segments.errors import Corruption, SourceDamaged, WriteFailed
 from segments.filenames import Lsn, SourceDir
 from segments.frame import NONCE_BYTES, FileHeader, Sections
-from segments.group import Outcome, Prepared, Write, answered, answers, number, split
+from segments.group import Outcome, Prepared, Write, answered, answers, is_plain, number, split
 from segments.group_encoder import GroupEncoder
 from segments.identity import Identity
 from segments.keys import KeyWindow, Notes, encode_notes
@@ -98,10 +98,14 @@ class SourceLog:
                 f"data source {self.source.name} is damaged and takes no writes: {self.damage[0]}; "
                 f"run: siltstone verify {self.source.name}"
             )
-        fresh, others = split(group, self.keys, self._arrow)
         first = Lsn(self.appended_lsn + 1)
-        bodies = [write.body for write in fresh]
-        rows = self._encoder.encode(bodies, first, now.astimezone(UTC).replace(tzinfo=None))
+        at = now.astimezone(UTC).replace(tzinfo=None)
+        if is_plain(group):
+            rows = self._encoder.encode([write.body for write in group], first, at)
+            done = number(first, rows.counts)
+            return Prepared(first, rows.count, (rows.good, rows.bad, b""), (), rows.unknown, done, now)
+        fresh, others = split(group, self.keys, self._arrow)
+        rows = self._encoder.encode([write.body for write in fresh], first, at)
         numbered = number(first, rows.counts)
         # A request without rows leaves nothing that a repeat of it could double.
         done_to = zip(fresh, numbered, strict=True)
@@ -114,7 +118,8 @@ class SourceLog:
         """The second half. Raises as `commit`."""
         if prepared.count:
             self._append(prepared.count, prepared.sections, prepared.at)
-            self.keys.add(prepared.keys)
+            if prepared.keys:
+                self.keys.add(prepared.keys)
             for path, seen in prepared.unknown.items():
                 note(self.unknown, path, seen)
         if durably:

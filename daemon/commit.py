@@ -1,0 +1,96 @@
+"""One commit of one source, from the actor through a writer thread and back."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from daemon.inbox import ActorFailed, Errand, Group
+from segments.errors import StorageError
+from segments.group import Outcome, Prepared
+from segments.source_log import SourceLog
+
+_log = structlog.get_logger("ingest")
+
+
+class Commit:
+    """What the actor has written: a group, and then an errand if there is one. Without rows it is a sync or a mark.
+
+    `landed` is called when it is through, with what went wrong if that was no fault of the disk's.
+    """
+
+    __slots__ = ("_landed", "_log", "_outcomes", "_prepared", "began", "durably", "errand", "failure", "group", "mark")
+
+    def __init__(
+        self, log: SourceLog, group: Group, errand: Errand | None, landed: Callable[["Commit"], None], *, began: float
+    ) -> None:
+        self._log = log
+        self._landed = landed
+        self._prepared: Prepared | None = None
+        self._outcomes: tuple[Outcome, ...] = ()
+        self.group = group
+        self.errand = errand
+        self.durably = False
+        self.mark = False
+        self.began = began
+        self.failure: BaseException | None = None
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it is one write and one sync, for which others may wait."""
+        return self._prepared is not None and self.errand is None and self._log.has_active_file
+
+    def prepare(self) -> None:
+        """Make the group into what its frame holds. When that is refused every request has its outcome."""
+        try:
+            self._prepared = self._log.prepare([ticket.write for ticket in self.group.tickets], datetime.now(UTC))
+        except StorageError as error:
+            self._refuse(error)
+
+    def write(self) -> None:
+        """In a thread: hand the rows to the kernel."""
+        tickets = self.group.tickets
+        if tickets and tickets[0].outcome is None:
+            if self._prepared is None:
+                self.prepare()
+            if self._prepared is not None:
+                try:
+                    self._outcomes = self._log.write(self._prepared, durably=False)
+                except StorageError as error:
+                    self._refuse(error)
+
+    def finish(self) -> None:
+        """In the same thread, after `write`: all that waits for the device."""
+        try:
+            if self.durably:
+                self._log.sync()
+            if self.mark:
+                self._log.mark()
+        except StorageError as error:
+            self._refuse(error)
+        else:
+            # None when they were refused before.
+            for ticket, outcome in zip(self.group.tickets, self._outcomes, strict=False):
+                ticket.outcome = outcome
+        if self.errand is not None:
+            try:
+                self.errand.result = self.errand.work(self._log)
+            except (StorageError, OSError) as error:
+                self.errand.error = error
+
+    def land(self) -> None:
+        """In Trio's thread: the actor goes on."""
+        self._landed(self)
+
+    def tell(self) -> None:
+        """In Trio's thread, after `land`: answer the requests, unless the actor has failed, whose end answers them."""
+        if self.failure is None:
+            # Each has its outcome; were one left out by a mistake, its sender must not wait for ever.
+            self.group.resolve(ActorFailed())
+
+    def _refuse(self, error: StorageError) -> None:
+        _log.error("rows could not be stored", source=self._log.source.name, reason=str(error))
+        for ticket in self.group.tickets:
+            if ticket.outcome is None:
+                # Without its frames, which lead back to the group and its rows: nobody would free such a ring for long.
+                ticket.outcome = error.with_traceback(None)
