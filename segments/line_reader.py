@@ -35,6 +35,7 @@ from segments.compiled.plan import (
 )
 from segments.decode import Decoded
 from segments.lines import LINE_BYTES_MAX, exact, has_float, json_text
+from segments.plain_lines import is_utf8
 from segments.schema import Schema
 
 SCRATCH_PER_BYTE = 4
@@ -118,7 +119,7 @@ class LineReader:
     def read(self, text: bytes) -> Lines | None:
         """None when the machine code is not there, or not for such lines."""
         code, layout = _machine_code, self._layout
-        if code is None or layout is None or not _is_utf8(text):
+        if code is None or layout is None or not is_utf8(text):
             return None
         if not text.endswith(b"\n"):
             text += b"\n"
@@ -233,13 +234,3 @@ def _with_late(text: bytes, scratch: _Scratch) -> bytes:
         else:
             ctypes.c_double.from_address(cell).value = float(raw)
     return b"".join((text, *texts))
-
-
-def _is_utf8(text: bytes) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -22,7 +22,7 @@ def are_plain(part: bytes, objects: int) -> bool:
     # One byte is found ten times as fast as several.
     if b"\\" in part and any(text in part for text in _HALVES):
         return False
-    return _are_short(part) and _are_shallow(part, objects) and _is_utf8(part)
+    return _are_short(part) and _are_shallow(part, objects) and is_utf8(part)
 
 
 def _count(part: bytes, byte: bytes) -> int:
@@ -30,7 +30,7 @@ def _count(part: bytes, byte: bytes) -> int:
     return len(part) - len(part.replace(byte, b""))
 
 
-def _is_utf8(part: bytes) -> bool:
+def is_utf8(part: bytes) -> bool:
     """pyarrow does not look, and would store what no text is."""
     if part.isascii():
         return True
