@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import pyarrow as pa
@@ -154,12 +155,14 @@ def main() -> None:
     if sys.argv[1] == "beyond":
         reading._code.count(reading._text.put(b"x\n"), 3, 10)
         return
-    with open(sys.argv[1], "wb", buffering=0) as at:
-        count = 0
-        for count, case in enumerate(cases(), 1):
-            at.truncate(0)
-            os.pwrite(at.fileno(), case.text, 0)
+    count = 0
+    with Path(sys.argv[1]).open("wb", buffering=0) as at:
+        for case in cases():
+            at.seek(0)
+            at.truncate()
+            at.write(case.text)
             reading.read(case.reader, case.text)
+            count += 1
     print(count)
 
 
