@@ -31,9 +31,9 @@ class LineCode:
         began = trio.current_time()
         try:
             await trio.to_thread.run_sync(load, abandon_on_cancel=True)
-        except (ImportError, OSError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 -- numba unpickles what it kept, which may be torn: a power cut raises anything
             _log.warning(
-                "the machine code that reads lines can't be loaded; they are read more slowly", reason=str(error)
+                "the machine code that reads lines can't be loaded; they are read more slowly", reason=repr(error)
             )
         else:
             _log.info("the machine code that reads lines is loaded", took_s=round(trio.current_time() - began, 1))

@@ -4,7 +4,7 @@
 behind them `work[LIST_ROOM]` for each list's elements. A list's cell is where its elements end.
 """
 
-from segments.compiled.characters import is_null, read_text, skip_blanks
+from segments.compiled.characters import ESCAPED, is_null, read_text, skip_blanks
 from segments.compiled.machine_code import BOOLEAN, BYTES, INT, INTS, Bytes, Ints, compiled, entry
 from segments.compiled.plan import (
     ARRAY,
@@ -83,9 +83,11 @@ def _skip_nothing(text: Bytes, at: int) -> int:
     """Behind a key that no column takes, and its value, when that is null or empty; -1 else: then it is counted, elsewhere."""
     if text[at] != _QUOTE:
         return -1
-    at, _ = read_text(text, at + 1)
-    if at >= 0:
-        at = _behind_colon(text, at)
+    at, cell = read_text(text, at + 1)
+    if at < 0 or cell & ESCAPED:
+        # What is escaped may be the key of a column, in other letters.
+        return -1
+    at = _behind_colon(text, at)
     if at < 0:
         return -1
     if text[at] != _LEFT and text[at] != _OPENING:

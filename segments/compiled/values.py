@@ -17,6 +17,8 @@ _WHOLE_DIGITS_MAX = 15
 _SIGN = -(1 << 63)
 _NESTED_MAX = 40
 """With as many around it as a path has keys a value is never deeper than any way of reading takes."""
+_NUMBER_BYTES_MAX, _EXPONENT_DIGITS_MAX = 200, 2
+"""Larger numbers may be beyond what a float holds, and are no JSON to orjson."""
 _LINE_FEED, _QUOTE, _LEFT, _RIGHT, _OPENING, _CLOSING, _PLUS, _MINUS, _DOT, _ZERO = map(ord, '\n"[]{}+-.0')
 _LETTER_A, _LETTER_E, _LETTER_F, _LETTER_L, _LETTER_R, _LETTER_S, _LETTER_T, _LETTER_U, _UPPER_E = map(ord, "aeflrstuE")
 
@@ -78,7 +80,8 @@ def _digits_end(text: Bytes, at: int) -> int:
 
 @compiled(INT(BYTES, INT))
 def _number_end(text: Bytes, at: int) -> int:
-    """-1 when it is no number, or one whose text is not kept as it was sent."""
+    """-1 when it is no number, or may be too large for one, or one whose text is not kept as it was sent."""
+    first = at
     is_negative = text[at] == _MINUS
     if is_negative:
         at += 1
@@ -95,9 +98,15 @@ def _number_end(text: Bytes, at: int) -> int:
     if text[at] == _LETTER_E or text[at] == _UPPER_E:
         is_whole = False
         at += 1
-        if text[at] == _PLUS or text[at] == _MINUS:
+        is_small = text[at] == _MINUS
+        if text[at] == _PLUS or is_small:
             at += 1
+        exponent = at
         at = _digits_end(text, at)
+        if not is_small and at - exponent > _EXPONENT_DIGITS_MAX:
+            return -1
+    if at - first > _NUMBER_BYTES_MAX:
+        return -1
     return -1 if is_negative and is_whole and text[begin] == _ZERO else at
 
 
