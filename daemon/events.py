@@ -141,13 +141,13 @@ class EventsApi:
             if events is not None:
                 check_rows(len(events), schema)
                 write = Write(events, key)
-                size = size_in_memory(len(body), len(events), schema)
+                size = size_in_memory(len(body), events, schema)
             else:
-                if decoded is None or decoded.good.schema != schema.arrow:
+                if decoded is None or decoded.schema != schema:
                     decoded = await self.decode(actor.log.reader, body[:], is_document=call.is_document)
                 check_rows(decoded.count, schema)
                 write = Write(decoded, key)
-                size = len(body) + decoded.good.nbytes
+                size = size_in_memory(len(body), decoded, schema)
             reservation.hold(size)
             self.intake.line_code.saw(len(body))
             try:
@@ -210,6 +210,8 @@ class EventsApi:
         return await self._sources.create(call.name, print_schema(schema))
 
 
-def size_in_memory(body_bytes: int, rows: int, schema: Schema) -> int:
-    """What the rows of a small body take until they are stored."""
-    return body_bytes + _CELL_BYTES * rows * len(schema.columns)
+def size_in_memory(body_bytes: int, rows: Events | Decoded, schema: Schema) -> int:
+    """What a body's rows take until they are stored."""
+    if isinstance(rows, Decoded):
+        return body_bytes + int(rows.good.nbytes)
+    return body_bytes + _CELL_BYTES * len(rows) * len(schema.columns)

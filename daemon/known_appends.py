@@ -105,7 +105,7 @@ class KnownAppends:
             if not rows:
                 return None
             check_rows(len(rows), schema)
-            held = size_in_memory(len(body), len(rows), schema)
+            held = size_in_memory(len(body), rows, schema)
             self._intake.budget.take(held)
         except (NoRoom, BodyRejected, Refused, OverBudget):
             return None

@@ -73,16 +73,16 @@ class BulkDecoder:
     def _with_refused(self, part: bytes, lines: Lines) -> Decoded:
         """The rows that the machine code has read, and those that it has not, in the order of their lines."""
         if not lines.refused:
-            return Decoded(lines.batch, (), lines.events, {})
+            return Decoded(self.schema, lines.batch, (), lines.events, {})
         events = parse_lines(part[line.begin : line.end].rstrip(BLANKS) for line in lines.refused)
         late = decode(self.schema, events, self._now)
         bad = tuple(row.at(lines.refused[row.index].number) for row in late.bad)
         if not late.good.num_rows:
-            return Decoded(lines.batch, bad, lines.events, late.unknown)
+            return Decoded(self.schema, lines.batch, bad, lines.events, late.unknown)
         kept = {row.index for row in late.bad}
         places = [line.number for index, line in enumerate(lines.refused) if index not in kept]
         good = _merged(lines.batch, late.good, places, [row.index for row in bad])
-        return Decoded(good, bad, lines.events, late.unknown)
+        return Decoded(self.schema, good, bad, lines.events, late.unknown)
 
     def join(self, parts: Sequence[Decoded], size_bytes: int) -> Decoded | None:
         """The parts as one body of so many bytes; None when its first line is no object, and it may be an object over several

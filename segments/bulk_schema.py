@@ -79,7 +79,7 @@ class BulkSchema:
         if unknown is None:
             return None
         batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema.arrow)
-        return Decoded(batch, (), lines, unknown)
+        return Decoded(self.schema, batch, (), lines, unknown)
 
 
 def _depth(kind: pa.DataType) -> int:

@@ -35,8 +35,9 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`count` events: the good ones as a batch, in order, the bad ones, and the keys that no column took."""
+    """`count` events under a schema: the good ones as a batch, in order, the bad ones, and the keys that no column took."""
 
+    schema: Schema
     good: pa.RecordBatch
     bad: tuple[BadRow, ...]
     count: int
@@ -70,14 +71,14 @@ def decode(schema: Schema, events: Events, now: datetime) -> Decoded:
     count = len(events)
     unknown = unknown_keys(schema, events.objects)
     if not reasons:
-        return Decoded(pa.RecordBatch.from_arrays(arrays, schema=schema.arrow), (), count, unknown)
+        return Decoded(schema, pa.RecordBatch.from_arrays(arrays, schema=schema.arrow), (), count, unknown)
     bad = tuple(
         BadRow(index, events.raws[index], events.objects[index] is not None, tuple(reasons[index]))
         for index in sorted(reasons)
     )
     keep = pa.array([index for index in range(count) if index not in reasons], pa.int64())
     good = pa.RecordBatch.from_arrays([array.take(keep) for array in arrays], schema=schema.arrow)
-    return Decoded(good, bad, count, unknown)
+    return Decoded(schema, good, bad, count, unknown)
 
 
 class _Rows:
@@ -145,7 +146,7 @@ def join_decoded(schema: Schema, parts: Sequence[Decoded]) -> Decoded:
     """The parts of one body as one."""
     group = decode_group(schema, parts, _NO_CLOCK)
     bad = tuple(row.at(position) for position, row in group.bad)
-    return Decoded(group.good, bad, group.count, group.unknown)
+    return Decoded(schema, group.good, bad, group.count, group.unknown)
 
 
 @dataclass(frozen=True, slots=True)

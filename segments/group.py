@@ -5,14 +5,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
-import pyarrow as pa
-
 from segments.decode import Counts, Decoded
 from segments.errors import KeyReused, KeysFull, SchemaChanged
 from segments.filenames import Lsn
 from segments.frame import Sections
 from segments.keys import REUSED, Key, KeyWindow
 from segments.lines import Events
+from segments.schema import Schema
 from segments.unknown_keys import UnknownKeys
 
 
@@ -67,7 +66,7 @@ def is_plain(group: Sequence[Write]) -> bool:
     return all(write.key is None and not write.replays and isinstance(write.body, Events) for write in group)
 
 
-def split(group: Sequence[Write], keys: KeyWindow, arrow: pa.Schema) -> tuple[list[Write], list[Outcome | int | None]]:
+def split(group: Sequence[Write], keys: KeyWindow, schema: Schema) -> tuple[list[Write], list[Outcome | int | None]]:
     """The writes to make, and for each of the group what it is answered if it is none of them: a number stands for
     the answer to that one of those to make, which has its key and its body."""
     fresh: list[Write] = []
@@ -81,7 +80,7 @@ def split(group: Sequence[Write], keys: KeyWindow, arrow: pa.Schema) -> tuple[li
             other = twin if first.fingerprint == key.fingerprint else KeyReused(REUSED)
         elif key is not None:
             other = _repeated(keys, key, len(in_group))
-        if other is None and isinstance(write.body, Decoded) and write.body.good.schema != arrow:
+        if other is None and isinstance(write.body, Decoded) and write.body.schema != schema:
             other = SchemaChanged("the schema has changed since the rows were decoded")
         if other is None:
             fresh.append(write)

@@ -6,6 +6,7 @@ it the first time takes several seconds. Until it is there lines are read otherw
 
 import ctypes
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,16 +66,24 @@ _machine_code: MachineCode | None = None
 
 
 def load() -> None:
-    """Have the machine code ready; takes a second, and several when it has never been made."""
+    """Have the machine code ready; takes a second, and several when it has never been made.
+
+    Raises whatever numba does when it can't be had; what numba unpickles of a torn file may raise anything.
+    """
     global _machine_code  # noqa: PLW0603 -- code is one for the process, as modules are
     with _loading:
         if _machine_code is None:
             hidden_numpy.show()
             # Else the import starts a thread for each core, which spin.
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-            from segments.compiled.pack import pack  # noqa: PLC0415 -- what takes so long
-            from segments.compiled.scan import count, scan  # noqa: PLC0415
-
+            try:
+                from segments.compiled.pack import pack  # noqa: PLC0415 -- what takes so long
+                from segments.compiled.scan import count, scan  # noqa: PLC0415
+            except Exception:
+                if "segments.compiled.machine_code" in sys.modules:
+                    # The next start makes it anew.
+                    sys.modules["segments.compiled.machine_code"].forget()
+                raise
             _machine_code = MachineCode(
                 _function(scan, "pnpppppp"), _function(pack, "ppppppnpppppp"), _function(count, "pnn")
             )
@@ -131,7 +140,7 @@ class LineReader:
         lines = self.read(body)
         if lines is None or lines.refused or not lines.events:
             return None
-        return Decoded(lines.batch, (), lines.events, {})
+        return Decoded(self.schema, lines.batch, (), lines.events, {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,10 +64,9 @@ class SourceLog:
         assert self._writer is None
         self.schema = schema
         self.unknown: UnknownKeys = {}
-        self._arrow = schema.arrow
         self._encoder = GroupEncoder(schema)
         self.reader = LineReader(schema)
-        self._wal_schema = self._arrow.with_metadata({DATAFILE_KEY: print_schema(schema).encode()})
+        self._wal_schema = schema.arrow.with_metadata({DATAFILE_KEY: print_schema(schema).encode()})
 
     @property
     def sealed_lsn(self) -> Lsn:
@@ -104,7 +103,7 @@ class SourceLog:
             rows = self._encoder.encode([write.body for write in group], first, at)
             done = number(first, rows.counts)
             return Prepared(first, rows.count, (rows.good, rows.bad, b""), (), rows.unknown, done, now)
-        fresh, others = split(group, self.keys, self._arrow)
+        fresh, others = split(group, self.keys, self.schema)
         rows = self._encoder.encode([write.body for write in fresh], first, at)
         numbered = number(first, rows.counts)
         # A request without rows leaves nothing that a repeat of it could double.

@@ -6,6 +6,7 @@ large as they say; and what they read ends with a line feed, at which every loop
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, MutableSequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -52,6 +53,12 @@ def _kept() -> Path | None:
 _KEPT = _kept()
 if _KEPT is not None:
     config.CACHE_DIR = str(_KEPT)  # type: ignore[attr-defined]  # made while it runs
+
+
+def forget() -> None:
+    """Delete what is kept: it may be torn, by a power cut when it was made, and would be for ever."""
+    if _KEPT is not None:
+        shutil.rmtree(_KEPT, ignore_errors=True)
 
 
 def compiled(signature: object) -> Callable[[F], F]:

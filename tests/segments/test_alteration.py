@@ -100,6 +100,18 @@ def test_rows_decoded_under_the_old_schema_are_sent_back_to_be_decoded_anew(stor
     assert stored.ids() == [2]
 
 
+def test_rows_decoded_for_another_source_of_the_same_types_are_sent_back_too(stored):
+    """Of one that was dropped and made again: its columns may take their values from elsewhere."""
+    log = stored.open()
+    other = parse_datafile("SCHEMA > `id` Nullable(Int64) `json:$.text`, `text` Nullable(String) `json:$.id`\n").schema
+    decoded = decode_bulk(other, b'{"id": "a", "text": 5}', NOW.replace(tzinfo=None), check_rows=lambda _: None)
+    (outcome,) = log.commit([Write(decoded)], NOW, durably=True)
+
+    assert decoded.good.schema == log.schema.arrow
+    assert isinstance(outcome, SchemaChanged)
+    assert stored.ids() == []
+
+
 @pytest.mark.parametrize("fault", ["die", "fail once"])
 def test_whatever_step_fails_or_is_the_last_the_source_has_one_schema_and_its_rows(tmp_path, fault):
     at = 0
