@@ -48,7 +48,8 @@ class SourceLog:
         self._disk = disk
         self._writer: WalWriter | None = None
         self._day = start.day
-        self._has_dead_tail = False
+        # Recovery can't know: what a disk denied to have at a start it may have after a power cut.
+        self._may_have_dead_tail = True
         self.source = source
         self.identity = identity
         self.epoch = start.epoch
@@ -92,11 +93,7 @@ class SourceLog:
 
     def prepare(self, group: Sequence[Write], now: datetime) -> Prepared:
         """The first half of a commit, without I/O. Nothing may come between it and `write`. Raises SourceDamaged."""
-        if self.damage:
-            raise SourceDamaged(
-                f"data source {self.source.name} is damaged and takes no writes: {self.damage[0]}; "
-                f"run: siltstone verify {self.source.name}"
-            )
+        self._check_damage()
         first = Lsn(self.appended_lsn + 1)
         at = now.astimezone(UTC).replace(tzinfo=None)
         if is_plain(group):
@@ -144,12 +141,23 @@ class SourceLog:
                 raise self._abandon(error, may_sync=True) from error
 
     def void(self, now: datetime) -> None:
-        """Make it durable that the rows of failed commits are void, as the next commit would. Raises WriteFailed."""
-        if self._has_dead_tail:
+        """Make it durable that the rows of failed commits, of earlier lives too, are void, as the next commit would.
+
+        Raises WriteFailed or SourceDamaged.
+        """
+        self._check_damage()
+        if self._may_have_dead_tail:
             try:
                 self._start_file(now)
             except OSError as error:
                 raise self._abandon(error, may_sync=True) from error
+
+    def _check_damage(self) -> None:
+        if self.damage:
+            raise SourceDamaged(
+                f"data source {self.source.name} is damaged and takes no writes: {self.damage[0]}; "
+                f"run: siltstone verify {self.source.name}"
+            )
 
     def seal(self) -> None:
         """Sync the active file and let go of it; the next commit starts another. Raises WriteFailed."""
@@ -182,7 +190,7 @@ class SourceLog:
         header = FileHeader(self.epoch, Lsn(self.appended_lsn + 1), self.identity.id, nonce, day, self._wal_schema)
         self._writer = WalWriter.create(self._disk, self.source, header)
         self._day = day
-        self._has_dead_tail = False
+        self._may_have_dead_tail = False
 
     def _abandon(self, error: OSError, *, may_sync: bool) -> WriteFailed:
         """Give the active file up for dead. `may_sync`: nothing but a write has failed so far, so the rows before it may
@@ -202,7 +210,7 @@ class SourceLog:
         if self.appended_lsn > self.durable_lsn:
             lost = f"; LSNs {self.durable_lsn + 1} to {self.appended_lsn}, answered before they were durable, are lost"
         self.epoch += 1
-        self._has_dead_tail = True
+        self._may_have_dead_tail = True
         self.appended_lsn = self.durable_lsn
         self.keys.forget_after(self.durable_lsn)
         return WriteFailed(f"the write-ahead log could not be written: {error.strerror or error}{lost}", path=path)

@@ -73,8 +73,8 @@ def plan(*, made_up_stories: int, one_in: int, seed: int = 0, every: int = 1) ->
 
 def _job(name: str, fault: str, one_in: int, seed: int, every: int) -> Job:
     is_whole = fault == "none" and name in STORIES
-    if name == "vain_commits":
-        # Its faults are its point, and it is short.
+    if name in ("vain_commits", "vain_starts"):
+        # Their faults are their point, and they are short.
         return Job(name, fault, min(one_in, 12), seed)
     if name == "merges":
         return Job(name, fault, every if is_whole else one_in, seed, every)

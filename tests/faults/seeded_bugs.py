@@ -187,6 +187,16 @@ def failed_rows_not_void_before_a_truncate(patch: Patch) -> None:
     patch.setattr(source_log.SourceLog, "void", lambda log, now: None)
 
 
+def failed_rows_of_an_earlier_life_not_void_before_a_truncate(patch: Patch) -> None:
+    whole = source_log.SourceLog.__init__
+
+    def init(log: source_log.SourceLog, *parts: Any) -> None:
+        whole(log, *parts)
+        log._may_have_dead_tail = False
+
+    patch.setattr(source_log.SourceLog, "__init__", init)
+
+
 def pages_of_a_dead_file_kept(patch: Patch) -> None:
     patch.setattr(WalWriter, "abandon", WalWriter.close)
 
@@ -225,5 +235,6 @@ BUGS = [
     schema_not_synced_before_a_new_file,
     drop_that_was_cut_short_goes_on_without_a_sync,
     failed_rows_not_void_before_a_truncate,
+    failed_rows_of_an_earlier_life_not_void_before_a_truncate,
     pages_of_a_dead_file_kept,
 ]

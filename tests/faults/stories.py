@@ -117,6 +117,18 @@ def vain_commits(story: Story) -> None:
     story.truncate("rows")
 
 
+def vain_starts(story: Story) -> None:
+    """Rows are taken away by a log that knows nothing of a commit that failed before it was started."""
+    story.create()
+    story.open()
+    story.commit(story.request(0, 1))
+    story.open()
+    story.open()
+    story.truncate("quarantine")
+    story.open()
+    story.truncate("rows")
+
+
 def merges(story: Story) -> None:
     """Two days of small segments, with a floor between them; what is read and written before and after days are swapped."""
     story.create()
@@ -171,5 +183,15 @@ def made_up(seed: int) -> Callable[[Story], None]:
 
 
 STORIES: dict[str, Callable[[Story], None]] = {
-    story.__name__: story for story in (appends, compactions, merges, restarts, changes, removals, vain_commits)
+    story.__name__: story
+    for story in (
+        appends,
+        compactions,
+        merges,
+        restarts,
+        changes,
+        removals,
+        vain_commits,
+        vain_starts,
+    )
 }

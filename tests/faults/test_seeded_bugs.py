@@ -23,6 +23,7 @@ SHOWN_SOONEST_BY = {
     "schema_not_synced_before_a_new_file": Job("changes", "once", 100),
     "drop_that_was_cut_short_goes_on_without_a_sync": Job("removals", "kill", 100),
     "failed_rows_not_void_before_a_truncate": Job("vain_commits", "once", 12),
+    "failed_rows_of_an_earlier_life_not_void_before_a_truncate": Job("vain_starts", "once", 12),
     "pages_of_a_dead_file_kept": Job("compactions", "once", 100),
     # A swap that a dead process did not make durable.
     "old_swaps_believed": Job("merges", "kill", 30, every=25),

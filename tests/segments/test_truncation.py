@@ -6,7 +6,8 @@ from segments import snapshot
 from segments.datafile import parse_datafile
 from segments.decode import decode
 from segments.disk import Disk
-from segments.errors import SchemaChanged
+from segments.errors import SchemaChanged, SourceDamaged
+from segments.frame import FileHeader, decode_header
 from segments.group import Write
 from segments.lines import parse_body
 from segments.truncation import replace_rows, truncate
@@ -100,6 +101,40 @@ def test_keys_are_still_known_after_their_rows_were_taken_away(stored):
 
     assert stored.open().commit([write], NOW, durably=True) == first
     assert stored.ids() == []
+
+
+@pytest.mark.parametrize("kind", ["rows", "quarantine"])
+def test_what_a_disk_denied_at_the_start_does_not_come_back_after_rows_were_taken_away(stored, kind):
+    """A failed sync says nothing of what the disk has; whatever of it shows up later stands after the floor."""
+    log = stored.open()
+    commit(log, body(-1))
+    log.seal()
+    (path,) = stored.source.wal.iterdir()
+    whole = path.read_bytes()
+    header = decode_header(memoryview(whole))
+    assert isinstance(header, FileHeader)
+    path.write_bytes(whole[: header.length])
+    truncate(stored.disk, stored.open(), kind, NOW)
+    path.write_bytes(whole)
+
+    assert (stored.ids(), stored.quarantined()) == ([], [])
+    assert healthy(stored)
+    commit(stored.open(), body(2))
+    assert (stored.ids(), stored.quarantined()) == ([2], [])
+
+
+def test_a_damaged_source_refuses_to_take_rows_away_and_stays_as_it_is(stored):
+    """A new file would void what the damaged one held, and nobody would hear of it again."""
+    log = stored.open()
+    commit(log, body(1))
+    log.seal()
+    (path,) = stored.source.wal.iterdir()
+    path.write_bytes(bytes(16) + path.read_bytes()[16:])
+
+    with pytest.raises(SourceDamaged, match="siltstone verify"):
+        truncate(stored.disk, stored.open(), "rows", NOW)
+    assert list(stored.source.wal.iterdir()) == [path]
+    assert stored.open().damage
 
 
 def test_replayed_rows_leave_the_quarantine_with_the_commit_that_makes_them_rows(stored):
