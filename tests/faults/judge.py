@@ -144,7 +144,10 @@ class Expectation:
         self.together = [ids for ids in self.together if not ids & taken]
         self.instead = [(old, request) for old, request in self.instead if not taken.intersection(request.ids)]
         self.unsynced = [request for request in self.unsynced if not taken.intersection(request.ids)]
-        surely = frozenset(one for one in taken if "absent" not in self.places[one])
+        # Where only good ones go, or quarantined ones, one that may be either is not known to go with the others.
+        sure: list[set[Place]] = [{"good"}, {"quarantined"}]
+        sure += [] if begun.step in SPARED else [{"good", "quarantined"}]
+        surely = frozenset(one for one in taken if self.places[one] in sure)
         self.together.append(surely)
         if begun.request is not None:
             self.instead.append((surely, begun.request))
