@@ -1,9 +1,12 @@
-"""When the machine code that reads lines is loaded: once enough rows have come for it to be worth a second and its memory."""
+"""When the machine code that reads lines is loaded: once enough rows have come for it to be worth its memory."""
+
+import subprocess
 
 import structlog
 import trio
 
-from segments.line_reader import load
+from segments.compiled.load import MAKE, keep, kept
+from segments.line_reader import use
 
 BODY_BYTES_MIN = 1024
 """Smaller bodies are read faster without it."""
@@ -26,12 +29,16 @@ class LineCode:
                 self._is_wanted.set()
 
     async def run(self) -> None:
-        """Load it, in a thread, when it is wanted. Without it everything goes on, more slowly."""
+        """Load it when it is wanted, and have another process make it before, if it never was. Without it everything goes on, more slowly."""
         await self._is_wanted.wait()
         began = trio.current_time()
         try:
-            await trio.to_thread.run_sync(load, abandon_on_cancel=True)
-        except Exception as error:  # noqa: BLE001 -- numba unpickles what it kept, which may be torn: a power cut raises anything
+            code = await trio.to_thread.run_sync(kept)
+            if code is None:
+                code = (await trio.run_process(MAKE, capture_stdout=True)).stdout
+                await trio.to_thread.run_sync(keep, code)
+            await trio.to_thread.run_sync(use, code)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             _log.warning(
                 "the machine code that reads lines can't be loaded; they are read more slowly", reason=repr(error)
             )

@@ -1,13 +1,11 @@
 """Whole lines of JSON -> a record batch, by machine code. What does not fit at a glance is left to whoever asked.
 
-The machine code is loaded by whoever has lines to read, because loading takes a second and a good deal of memory, and making
-it the first time takes several seconds. Until it is there lines are read otherwise, and mean the same.
+The machine code is loaded by whoever has lines to read, because it takes memory, and making it the first time takes several
+seconds. Until it is there lines are read otherwise, and mean the same.
 """
 
 import ctypes
-import os
-import sys
-from collections.abc import Callable
+import subprocess
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -15,8 +13,8 @@ from threading import Lock
 import orjson
 import pyarrow as pa
 
-from segments import hidden_numpy
 from segments.batch_message import BatchMessage
+from segments.compiled.load import MAKE, MachineCode, keep, kept, link
 from segments.compiled.plan import (
     ARRAY,
     COLUMN_INTS,
@@ -51,48 +49,28 @@ _INT_BYTES = 8
 _OFFSET_BYTES = 4
 _COLUMN_EXTRA = 64
 """More than the ends of a column's buffers take, when all are rounded up."""
-_Function = Callable[..., int]
-
-
-@dataclass(frozen=True, slots=True)
-class MachineCode:
-    scan: _Function
-    pack: _Function
-    count: _Function
-
-
 _loading = Lock()
 _machine_code: MachineCode | None = None
 
 
 def load() -> None:
-    """Have the machine code ready; takes a second, and several when it has never been made.
+    """Have the machine code ready; takes a tenth of a second, and several seconds when it has never been made.
 
-    Raises whatever numba does when it can't be had; what numba unpickles of a torn file may raise anything.
+    Raises CalledProcessError, RuntimeError or OSError when it can't be had.
     """
+    code = kept()
+    if code is None:
+        code = subprocess.run(MAKE, stdout=subprocess.PIPE, check=True).stdout
+        keep(code)
+    use(code)
+
+
+def use(code: bytes) -> None:
+    """From now on lines are read by this machine code, unless there is some already. Raises RuntimeError or OSError."""
     global _machine_code  # noqa: PLW0603 -- code is one for the process, as modules are
     with _loading:
         if _machine_code is None:
-            hidden_numpy.show()
-            # Else the import starts a thread for each core, which spin.
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-            try:
-                from segments.compiled.pack import pack  # noqa: PLC0415 -- what takes so long
-                from segments.compiled.scan import count, scan  # noqa: PLC0415
-            except Exception:
-                if "segments.compiled.machine_code" in sys.modules:
-                    # The next start makes it anew.
-                    sys.modules["segments.compiled.machine_code"].forget()
-                raise
-            _machine_code = MachineCode(
-                _function(scan, "pnpppppp"), _function(pack, "ppppppnpppppp"), _function(count, "pnn")
-            )
-
-
-def _function(compiled: object, arguments: str) -> _Function:
-    """`arguments` has a letter for each: a pointer or a number. Called without the interpreter lock."""
-    kinds = [ctypes.c_void_p if letter == "p" else ctypes.c_int64 for letter in arguments]
-    return ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(compiled.address)  # type: ignore[attr-defined]
+            _machine_code = link(code)
 
 
 @dataclass(frozen=True, slots=True)

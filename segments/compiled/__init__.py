@@ -1,4 +1,4 @@
 """What is compiled to machine code: lines of JSON -> cells, and cells -> an Arrow record batch.
 
-Only `segments.line_reader` calls what is here, and imports it late, because that takes a second, and several the first time.
+`make` compiles, in a process of its own; everybody else sees `plan`, and what `load` makes of the result.
 """

@@ -1,6 +1,6 @@
 """What JSON is made of: blanks, digits, texts and their escapes; compiled."""
 
-from segments.compiled.machine_code import BOOLEAN, BYTES, INT, PAIR, Bytes, compiled
+from segments.compiled.functions import BOOLEAN, BYTES, INT, PAIR, Bytes, compiled
 
 ESCAPED = 1
 """The lowest bit of a text's cell; above it 31 bits of length, and from there on where it begins."""

@@ -1,7 +1,7 @@
 """Dates and date-times as they are written -> days and ticks since 1970; compiled."""
 
 from segments.compiled.characters import digit_at
-from segments.compiled.machine_code import BYTES, INT, PAIR, Bytes, compiled
+from segments.compiled.functions import BYTES, INT, PAIR, Bytes, compiled
 
 NO_DAY = -(1 << 40)
 _DAYS_TO_1970 = 719_468

@@ -4,7 +4,7 @@ The way is that of Daniel Lemire, "Number Parsing at a Gigabyte per Second" (202
 128 bits are known, decide in nearly all cases, and with at most POINT_MAX digits behind the point in all of them.
 """
 
-from segments.compiled.machine_code import INT, UNSIGNED, compiled, high_product, leading_zeros
+from segments.compiled.functions import INT, UNSIGNED, compiled, high_product, leading_zeros
 
 POINT_MAX = 27
 
@@ -18,8 +18,10 @@ def _inverse(power: int) -> tuple[int, int]:
     return bits >> 64, bits & (1 << 64) - 1
 
 
-_HIGH = tuple(UNSIGNED(_inverse(power)[0]) for power in range(POINT_MAX + 1))
-_LOW = tuple(UNSIGNED(_inverse(power)[1]) for power in range(POINT_MAX + 1))
+_POWERS = 32
+"""The compiler sees that no other is asked for, and leaves out what numba does about one."""
+_HIGH = tuple(UNSIGNED(_inverse(power)[0]) for power in range(_POWERS))
+_LOW = tuple(UNSIGNED(_inverse(power)[1]) for power in range(_POWERS))
 _ONE = UNSIGNED(1)
 _MANTISSA_BITS = 52
 _KEPT = UNSIGNED(64 - _MANTISSA_BITS - 3)
@@ -35,6 +37,7 @@ def float_bits(digits: int, point: int) -> int:
     """The bits of the float nearest to digits / 10 ** point."""
     if digits == 0:
         return 0
+    point &= _POWERS - 1
     shift = leading_zeros(digits)
     digits <<= shift
     high, low = high_product(digits, _HIGH[point]), digits * _HIGH[point]

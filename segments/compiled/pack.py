@@ -5,7 +5,7 @@ of what is valid, left out when all is, offsets where lengths differ, and the va
 """
 
 from segments.compiled.characters import ESCAPED, escape_bytes, four_hex_digits
-from segments.compiled.machine_code import BYTES, INT, INT16S, INT32S, INTS, Bytes, Ints, compiled, entry
+from segments.compiled.functions import BYTES, INT, INT16S, INT32S, INTS, Bytes, Ints, compiled, entry
 from segments.compiled.plan import (
     ARRAY,
     BOOL,

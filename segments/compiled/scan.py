@@ -5,7 +5,7 @@ behind them `work[LIST_ROOM]` for each list's elements. A list's cell is where i
 """
 
 from segments.compiled.characters import ESCAPED, is_null, read_text, skip_blanks
-from segments.compiled.machine_code import BOOLEAN, BYTES, INT, INTS, Bytes, Ints, compiled, entry
+from segments.compiled.functions import BOOLEAN, BYTES, INT, INTS, Bytes, Ints, compiled, entry
 from segments.compiled.plan import (
     ARRAY,
     ELEMENT,

@@ -7,7 +7,7 @@ has to be looked at in another way: it is wrong, or rare. What is taken here mea
 from segments.compiled.characters import digit_at, read_text, text_cell
 from segments.compiled.days import NO_DAY, read_day, read_moment
 from segments.compiled.decimals import POINT_MAX, float_bits
-from segments.compiled.machine_code import BYTES, INT, INTS, PAIR, UNSIGNED, Bytes, Ints, compiled
+from segments.compiled.functions import BYTES, INT, INTS, PAIR, UNSIGNED, Bytes, Ints, compiled
 from segments.compiled.plan import BOOL, FRACTION, LATE, LATE_INTS, LATE_ROOM, MOMENT, TEXT, WHOLE
 
 _DIGITS_MAX = 19

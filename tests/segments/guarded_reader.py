@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from segments import line_reader
 from segments.column_type import parse_type
-from segments.line_reader import LineReader, MachineCode
+from segments.compiled.load import MachineCode
+from segments.line_reader import LineReader
 from segments.schema import Column, Schema
 
 PATTERN = 0xA5

@@ -1,5 +1,7 @@
-"""Machine code that is kept on disk: of these sources and no others, and made anew when it is torn."""
+"""The object file that is kept on disk: of these sources and no others, whole, and made anew when it is not."""
 
+import ctypes
+import os
 import shutil
 import subprocess
 import sys
@@ -8,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import segments
-
-LOAD = "from segments.line_reader import load; load()"
+from segments.compiled.load import link, sealed
+from segments.compiled.make import make
 
 
 @pytest.fixture
@@ -19,27 +21,60 @@ def copied(tmp_path) -> Path:
     return Path(tmp_path)
 
 
-def load(root: Path) -> bool:
-    """In a process of its own."""
-    return subprocess.run([sys.executable, "-c", LOAD], cwd=root, capture_output=True, check=False).returncode == 0
+def run(root: Path, program: str) -> str:
+    """In a process of its own, with a user's cache of its own."""
+    env = os.environ | {"XDG_CACHE_HOME": str(root / "cache"), "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def kept(root: Path) -> list[Path]:
-    return sorted((root / "segments" / "compiled" / "__pycache__").glob("siltstone-*"))
+    return sorted(root.rglob("lines-*.o"))
+
+
+LOAD = "from segments.line_reader import load; load()"
+IS_KEPT = "from segments.compiled.load import kept; print(kept() is not None)"
 
 
 def test_torn_machine_code_is_made_anew_and_that_of_other_sources_is_not_taken(copied):
-    """numba looks at one file alone, and would run an old function from within a new one."""
-    assert load(copied)
-    (first,) = kept(copied)
-    for path in first.rglob("*.nbc"):
-        path.write_bytes(b"")
-    assert not load(copied)
-    assert kept(copied) == []
+    """A power cut may leave any part of a file that nobody synced; to run it would end the process."""
+    run(copied, LOAD)
+    (path,) = kept(copied)
+    whole = path.read_bytes()
+    assert path.parent == copied / "segments" / "compiled" / "__pycache__"
+    for torn in (b"", whole[:-1], whole[:4096] + bytes(len(whole) - 4096), bytes(len(whole))):
+        path.write_bytes(torn)
+        assert run(copied, IS_KEPT) == "False"
+    run(copied, LOAD)
+    assert run(copied, IS_KEPT) == "True"
 
     with (copied / "segments" / "compiled" / "values.py").open("a") as source:
         source.write("# Changed.\n")
-    assert load(copied)
-    (second,) = kept(copied)
-    assert second.name != first.name
-    assert load(copied)
+    assert run(copied, IS_KEPT) == "False"
+
+
+def test_where_the_sources_may_not_be_written_to_the_users_cache_keeps_it(copied):
+    keep = "from segments.compiled.load import keep, sealed; keep(sealed(b'code'))"
+    (copied / "segments" / "compiled" / "__pycache__").write_text("in the way, as root may write anywhere")
+    run(copied, keep)
+    (path,) = kept(copied)
+    assert path.parent == copied / "cache" / "siltstone"
+    assert run(copied, IS_KEPT) == "True"
+
+    shutil.rmtree(copied / "cache")
+    (copied / "cache").write_text("in the way")
+    run(copied, keep)
+    assert run(copied, IS_KEPT) == "False"
+
+
+def test_it_needs_nothing_of_who_made_it_and_works():
+    """`make` refuses what needs more than the C library."""
+    code = link(sealed(make()))
+    text = b"a,b,,\n"
+    assert code.count(ctypes.c_char_p(text), len(text), ord(",")) == 3
+
+
+@pytest.mark.parametrize("torn", [b"", b"not code" * 100, sealed(b"code")[:-1]])
+def test_what_is_torn_is_an_error_and_not_the_end(torn):
+    with pytest.raises(RuntimeError, match="not whole"):
+        link(torn)

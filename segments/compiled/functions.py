@@ -1,18 +1,14 @@
-"""How functions become machine code: numba compiles them at their first import and keeps the result on disk.
+"""How functions become machine code: numba compiles them when their modules are imported, which only `make` does.
 
 They see memory as C does: a pointer and an index, nothing checked. So whoever calls them vouches that every buffer is as
 large as they say; and what they read ends with a line feed, at which every loop over text stops by itself.
 """
 
-import hashlib
-import os
-import shutil
 from collections.abc import Callable, MutableSequence
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from llvmlite import ir
-from numba import cfunc, config, njit
+from numba import cfunc, njit
 from numba import types as numba_types
 from numba.extending import intrinsic
 
@@ -31,44 +27,14 @@ INT32S = types.CPointer(types.int32)
 INTS = types.CPointer(types.int64)
 
 
-def _kept() -> Path | None:
-    """Where the machine code of just these sources is kept; None when it can't be kept anywhere.
-
-    numba looks at the file of a function alone, and would take old code for a function that calls one of another file.
-    """
-    here = Path(__file__).parent
-    sources = b"".join(source.read_bytes() for source in sorted(here.glob("*.py")))
-    name = f"siltstone-{hashlib.sha256(sources).hexdigest()[:16]}"
-    user = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    for place in (here / "__pycache__" / name, user / name):
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-        except (OSError, RuntimeError):
-            continue
-        if os.access(place, os.W_OK):
-            return place
-    return None
-
-
-_KEPT = _kept()
-if _KEPT is not None:
-    config.CACHE_DIR = str(_KEPT)  # type: ignore[attr-defined]  # made while it runs
-
-
-def forget() -> None:
-    """Delete what is kept: it may be torn, by a power cut when it was made, and would be for ever."""
-    if _KEPT is not None:
-        shutil.rmtree(_KEPT, ignore_errors=True)
-
-
 def compiled(signature: object) -> Callable[[F], F]:
     """Of a function that only other such functions call."""
-    return cast(Callable[[F], F], njit(signature, nogil=True, cache=_KEPT is not None, error_model="numpy"))
+    return cast(Callable[[F], F], njit(signature, nogil=True, error_model="numpy"))
 
 
 def entry(signature: object) -> Callable[[F], Any]:
-    """Of a function that has an `address`, for `ctypes`."""
-    return cast(Callable[[F], Any], cfunc(signature, cache=_KEPT is not None, error_model="numpy"))
+    """Of a function that is called from outside, as C functions are."""
+    return cast(Callable[[F], Any], cfunc(signature, error_model="numpy"))
 
 
 def _high_product(_typing: object, _one: object, _other: object) -> Any:

@@ -1,0 +1,119 @@
+"""The machine code that reads lines, as an object file: where it is kept, and how it becomes functions of this process.
+
+Another process makes it (`MAKE`), because that takes numba, several seconds and much memory; to load it takes a tenth of a
+second. It is for this processor alone, and for the sources that it was made of.
+"""
+
+import ctypes
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+MAKE = (sys.executable, "-m", "segments.compiled.make")
+"""The command that prints the object file, sealed."""
+_ARGUMENTS = {"scan": "pnpppppp", "pack": "ppppppnpppppp", "count": "pnn"}
+"""A letter for each argument: a pointer or a number."""
+NAMES = tuple(_ARGUMENTS)
+_DIGEST_BYTES = 32
+_Function = Callable[..., int]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineCode:
+    """Functions that are called without the interpreter lock, and what keeps them in memory."""
+
+    scan: _Function
+    pack: _Function
+    count: _Function
+    engine: Any = None
+
+
+def target() -> Any:
+    """What llvmlite makes code with, for this processor."""
+    llvm = _llvm()
+    host = {"cpu": llvm.get_host_cpu_name(), "features": _features()}
+    return llvm.Target.from_default_triple().create_target_machine(**host, opt=3, reloc="pic", jit=True)
+
+
+def sealed(code: bytes) -> bytes:
+    """The object file with its digest before it: whoever runs a torn one ends."""
+    return hashlib.sha256(code).digest() + code
+
+
+def _is_whole(code: bytes) -> bool:
+    return sealed(code[_DIGEST_BYTES:]) == code
+
+
+def kept() -> bytes | None:
+    """What `MAKE` printed, if it is kept, and whole: a power cut may have torn it."""
+    for place in _places():
+        try:
+            code = place.read_bytes()
+        except (OSError, RuntimeError):
+            continue
+        if _is_whole(code):
+            return code
+    return None
+
+
+def keep(code: bytes) -> None:
+    """For the next start. Where no directory can be written to, each start makes it anew."""
+    for place in _places():
+        building = place.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            building.write_bytes(code)
+            building.replace(place)
+        except (OSError, RuntimeError):
+            continue
+        return
+
+
+def link(code: bytes) -> MachineCode:
+    """The functions of what `MAKE` printed. Raises RuntimeError or OSError when it can't be had."""
+    if not _is_whole(code):
+        raise RuntimeError("the machine code is not whole")
+    llvm = _llvm()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code[_DIGEST_BYTES:]))
+    engine.finalize_object()
+    scan, pack, count = (_function(engine.get_function_address(name), kinds) for name, kinds in _ARGUMENTS.items())
+    return MachineCode(scan, pack, count, engine)
+
+
+def _function(address: int, arguments: str) -> _Function:
+    kinds = [ctypes.c_void_p if letter == "p" else ctypes.c_int64 for letter in arguments]
+    return ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(address)
+
+
+@cache
+def _llvm() -> Any:
+    import llvmlite.binding as llvm  # noqa: PLC0415 -- 40 MB, for those who need it
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+def _features() -> str:
+    try:
+        return str(_llvm().get_host_cpu_features().flatten())
+    except RuntimeError:
+        # Not every processor says what it can do.
+        return ""
+
+
+def _places() -> tuple[Path, Path]:
+    """Beside the sources, and if that may not be written to, in the user's cache."""
+    here = Path(__file__).parent
+    of = hashlib.sha256(f"{_llvm().get_process_triple()} {_llvm().get_host_cpu_name()} {_features()}".encode())
+    for source in sorted(here.glob("*.py")):
+        of.update(source.read_bytes())
+    name = f"lines-{of.hexdigest()[:16]}.o"
+    user = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return here / "__pycache__" / name, user / "siltstone" / name
