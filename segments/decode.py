@@ -76,9 +76,15 @@ def decode(schema: Schema, events: Events, now: datetime) -> Decoded:
         BadRow(index, events.raws[index], events.objects[index] is not None, tuple(reasons[index]))
         for index in sorted(reasons)
     )
+    if len(bad) == count:
+        return Decoded(schema, _no_rows(schema), bad, count, unknown)
     keep = pa.array([index for index in range(count) if index not in reasons], pa.int64())
     good = pa.RecordBatch.from_arrays([array.take(keep) for array in arrays], schema=schema.arrow)
     return Decoded(schema, good, bad, count, unknown)
+
+
+def _no_rows(schema: Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema=schema.arrow)
 
 
 class _Rows:
@@ -206,6 +212,6 @@ def decode_group(schema: Schema, bodies: Sequence[Events | Decoded], now: dateti
             note(unknown, path, seen)
         bad_rows += [(total + row.index, row) for row in part.bad]
         total += part.count
-    batches = [part.good for part in parts] or [pa.RecordBatch.from_pylist([], schema=schema.arrow)]
+    batches = [part.good for part in parts] or [_no_rows(schema)]
     good = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
     return Group(good, tuple(bad_rows), total, tuple(counts), unknown)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from segments.decode import Counts, Decoded, decode_group
 from segments.filenames import Lsn
 from segments.lines import Events
-from segments.quarantine import quarantine_batch
+from segments.quarantine import Quarantine
 from segments.schema import Schema
 from segments.small_batch import ROWS_MAX, SmallBatches
 from segments.unknown_keys import UnknownKeys
@@ -31,6 +31,7 @@ class GroupEncoder:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
+        self._quarantine = Quarantine(schema)
         self._small: SmallBatches | None = None
         self._is_plain = True
 
@@ -58,6 +59,6 @@ class GroupEncoder:
         bad: bytes | pa.Buffer = b""
         if rows.bad:
             numbered = [(Lsn(first + position), row) for position, row in rows.bad]
-            bad = quarantine_batch(self._schema, numbered, at).serialize()
+            bad = self._quarantine.batch(numbered, at).serialize()
         good = rows.good.serialize() if rows.good.num_rows else b""
         return Encoded(good, bad, rows.count, rows.counts, rows.unknown)

@@ -1,32 +1,94 @@
-"""Rows that do not fit -> the batch that keeps them as they were sent, with the reasons."""
+"""Rows that do not fit -> the batch that keeps them as they were sent, with the reasons.
+
+Each column has the text of what was sent for it, as a column of texts would: so machine code reads most of them.
+"""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
+from segments.column_type import ColumnType
 from segments.decode import BadRow, value_at
 from segments.filenames import Lsn
-from segments.lines import exact, has_float, json_text
-from segments.schema import Path, Schema
+from segments.line_reader import LineReader
+from segments.lines import SLICE_BYTES, exact, has_float, json_text
+from segments.schema import Column, Path, Schema
+
+_TEXT = ColumnType("String", nullable=True)
+_FEW = 8
+"""Rows that are read one by one sooner than together."""
 
 
-def quarantine_batch(schema: Schema, bad: Sequence[tuple[Lsn, BadRow]], now: datetime) -> pa.RecordBatch:
-    """The quarantined rows of one group, in LSN order. `now` is naive UTC."""
-    texts = _texts(schema, [row for _, row in bad])
-    columns: list[pa.Array] = [
-        pa.array([[column for column, _ in row.errors] for _, row in bad], pa.list_(pa.string())),
-        pa.array([[reason for _, reason in row.errors] for _, row in bad], pa.list_(pa.string())),
-        pa.nulls(len(bad), pa.string()),
-        *(_sparse(found, len(bad)) for found in texts),
-        pa.array([now] * len(bad), pa.timestamp("s")),
-        pa.array([row.raw.decode(errors="backslashreplace") for _, row in bad], pa.string()),
-        pa.array([lsn for lsn, _ in bad], pa.uint64()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema.quarantine)
+class Quarantine:
+    """For one schema."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._reader = LineReader(Schema(tuple(Column(column.name, _TEXT, column.path) for column in schema.columns)))
+
+    def batch(self, bad: Sequence[tuple[Lsn, BadRow]], now: datetime) -> pa.RecordBatch:
+        """The quarantined rows of one group, in LSN order. `now` is naive UTC."""
+        parts = [self._part(part, now) for part in _parts(bad)]
+        return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
+
+    def _part(self, bad: Sequence[tuple[Lsn, BadRow]], now: datetime) -> pa.RecordBatch:
+        rows = [row for _, row in bad]
+        columns: list[pa.Array] = [
+            _lists([[column for column, _ in row.errors] for row in rows]),
+            _lists([[reason for _, reason in row.errors] for row in rows]),
+            pa.nulls(len(bad), pa.string()),
+            *(self._by_machine(rows) or _by_row(self._schema, rows)),
+            pa.array([now] * len(bad), pa.timestamp("s")),
+            pa.array([row.raw.decode(errors="backslashreplace") for row in rows], pa.string()),
+            pa.array([lsn for lsn, _ in bad], pa.uint64()),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=self._schema.quarantine)
+
+    def _by_machine(self, rows: Sequence[BadRow]) -> list[pa.Array] | None:
+        """The text of each column; None when none of the rows, or too few, can be read as lines for columns of texts."""
+        places = [index for index, row in enumerate(rows) if row.is_object and b"\n" not in row.raw]
+        if len(places) < _FEW:
+            return None
+        lines = self._reader.read(b"\n".join(rows[index].raw for index in places))
+        if lines is None or not lines.batch.num_rows:
+            return None
+        refused = {line.number for line in lines.refused}
+        read = [index for number, index in enumerate(places) if number not in refused]
+        assert len(read) == lines.batch.num_rows
+        if len(read) == len(rows):
+            return list(lines.batch.columns)
+        others = sorted(set(range(len(rows))) - set(read))
+        late = _by_row(self._schema, [rows[index] for index in others])
+        order = [0] * len(rows)
+        for place, index in enumerate((*read, *others)):
+            order[index] = place
+        both = zip(lines.batch.columns, late, strict=True)
+        return [pa.concat_arrays(pair).take(pa.array(order, pa.int64())) for pair in both]
+
+
+def _parts(bad: Sequence[tuple[Lsn, BadRow]]) -> Iterator[Sequence[tuple[Lsn, BadRow]]]:
+    """Of about SLICE_BYTES each."""
+    first = size = 0
+    for index, (_, row) in enumerate(bad):
+        size += len(row.raw)
+        if size >= SLICE_BYTES or index == len(bad) - 1:
+            yield bad[first : index + 1]
+            first, size = index + 1, 0
+
+
+def _lists(texts: Sequence[Sequence[str]]) -> pa.Array:
+    offsets = pa.array([0, *accumulate(map(len, texts))], pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.array([text for some in texts for text in some], pa.string()))
+
+
+def _by_row(schema: Schema, rows: Sequence[BadRow]) -> list[pa.Array]:
+    """As `Quarantine._by_machine`, whatever the rows are."""
+    return [_sparse(found, len(rows)) for found in _texts(schema, rows)]
 
 
 def _texts(schema: Schema, rows: Sequence[BadRow]) -> list[dict[int, str]]:

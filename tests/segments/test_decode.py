@@ -16,7 +16,7 @@ from segments.errors import BodyRejected
 from segments.filenames import DataDir, Lsn
 from segments.infer import infer
 from segments.lines import Number, exact, parse_body
-from segments.quarantine import quarantine_batch
+from segments.quarantine import Quarantine
 from segments.recovery import create_source
 from segments.schema import Column, Schema
 from tests.stored import Stored, commit
@@ -197,7 +197,7 @@ def test_quarantine_shows_what_was_sent_and_no_default():
     schema = parse_datafile("SCHEMA >\n  a Int8 DEFAULT 1, b Int8, m Map(String, Int8), raw String `json:$`").schema
     sent = b'{"b": "x", "m": {"k": 1.10}}'
     bad = decode(schema, parse_body(sent), NOW).bad
-    row = quarantine_batch(schema, [(Lsn(5), bad[0])], NOW).to_pylist()[0]
+    row = Quarantine(schema).batch([(Lsn(5), bad[0])], NOW).to_pylist()[0]
 
     assert (row["a"], row["b"], row["m"], row["raw"]) == (None, "x", '{"k":1.10}', sent.decode())
     assert row["c__error_column"] == ["b", "m"]
