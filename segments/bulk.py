@@ -11,12 +11,13 @@ from datetime import datetime
 from functools import cached_property
 from threading import Lock
 
+import orjson
 import pyarrow as pa
 
 from segments.bulk_schema import BulkSchema
-from segments.decode import Decoded, decode, join_decoded
+from segments.decode import BadRow, Decoded, decode, join_decoded, misfit
 from segments.elements import BLANKS, array_elements
-from segments.line_reader import LineReader, Lines
+from segments.line_reader import LineReader, Lines, Refused
 from segments.lines import BOM, SLICE_BYTES, line_slices, parse_lines, parse_slice, parse_slices
 from segments.plain_lines import count_objects
 from segments.schema import Schema
@@ -49,7 +50,7 @@ class BulkDecoder:
     def decode_part(self, part: bytes) -> Decoded:
         """The rows of whole lines; what is no object in them is a bad row."""
         lines = self._reader.read(part)
-        if lines is not None and len(lines.refused) * FEW_OF <= lines.events:
+        if lines is not None and sum(not line.odd for line in lines.refused) * FEW_OF <= lines.events:
             self._count(lines.events)
             return self._with_refused(part, lines)
         counted = 0
@@ -72,17 +73,37 @@ class BulkDecoder:
 
     def _with_refused(self, part: bytes, lines: Lines) -> Decoded:
         """The rows that the machine code has read, and those that it has not, in the order of their lines."""
-        if not lines.refused:
-            return Decoded(self.schema, lines.batch, (), lines.events, {})
-        events = parse_lines(part[line.begin : line.end].rstrip(BLANKS) for line in lines.refused)
-        late = decode(self.schema, events, self._now)
-        bad = tuple(row.at(lines.refused[row.index].number) for row in late.bad)
-        if not late.good.num_rows:
-            return Decoded(self.schema, lines.batch, bad, lines.events, late.unknown)
+        bad: list[BadRow] = []
+        others: list[Refused] = []
+        for line in lines.refused:
+            row = self._bad_row(part, line) if line.odd else None
+            if row is None:
+                others.append(line)
+            else:
+                bad.append(row)
+        if not others:
+            return Decoded(self.schema, lines.batch, tuple(bad), lines.events, {})
+        late = decode(self.schema, parse_lines(_raw(part, line) for line in others), self._now)
         kept = {row.index for row in late.bad}
-        places = [line.number for index, line in enumerate(lines.refused) if index not in kept]
-        good = _merged(lines.batch, late.good, places, [row.index for row in bad])
-        return Decoded(self.schema, good, bad, lines.events, late.unknown)
+        bad = sorted((*bad, *(row.at(others[row.index].number) for row in late.bad)), key=lambda row: row.index)
+        places = [line.number for index, line in enumerate(others) if index not in kept]
+        good = _merged(lines.batch, late.good, places, [row.index for row in bad]) if places else lines.batch
+        return Decoded(self.schema, good, tuple(bad), lines.events, late.unknown)
+
+    def _bad_row(self, part: bytes, line: Refused) -> BadRow | None:
+        """None when the line must be looked at as a whole: one of its odd values fits, or is no JSON."""
+        raw = _raw(part, line)
+        errors = []
+        for odd in sorted(line.odd, key=lambda odd: odd.slot):
+            column = self.schema.columns[odd.slot]
+            try:
+                reason = misfit(column, part[odd.begin : odd.end], raw)
+            except orjson.JSONDecodeError:
+                return None
+            if reason is None:
+                return None
+            errors.append((column.name, reason))
+        return BadRow(line.number, raw, is_object=True, errors=tuple(errors))
 
     def join(self, parts: Sequence[Decoded], size_bytes: int) -> Decoded | None:
         """The parts as one body of so many bytes; None when its first line is no object, and it may be an object over several
@@ -115,6 +136,10 @@ class BulkDecoder:
 def decode_bulk(schema: Schema, body: bytes, now: datetime, *, check_rows: Callable[[int], None]) -> Decoded:
     """Fit a whole body into the schema, as `BulkDecoder` does. Raises BodyRejected, and what `check_rows` raises."""
     return BulkDecoder(LineReader(schema), now, check_rows).decode_whole(body)
+
+
+def _raw(part: bytes, line: Refused) -> bytes:
+    return part[line.begin : line.end].rstrip(BLANKS)
 
 
 def _merged(batch: pa.RecordBatch, late: pa.RecordBatch, places: Sequence[int], bad: Sequence[int]) -> pa.RecordBatch:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
+from segments.column_type import ColumnType
 from segments.columns import fit_column
+from segments.conversions import DoesNotFit, convert
 from segments.lines import Events, exact, has_float, has_huge_float, may_hold_huge_integers
 from segments.schema import Column, Path, Schema
 from segments.unknown_keys import UnknownKeys, note, unknown_keys
@@ -87,6 +90,29 @@ def _no_rows(schema: Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema=schema.arrow)
 
 
+def misfit(column: Column, value: bytes, line: bytes) -> str | None:
+    """Why the column does not take this value of an object in the line; None when it does. Raises JSONDecodeError."""
+    read = orjson.loads(value)
+    if _is_lossy(column.type, read, line):
+        read = exact(value)
+    try:
+        convert(column.type, read)
+    except DoesNotFit as reason:
+        return _MISSING.format(column.name) if read is None else str(reason)
+    return None
+
+
+def _is_lossy(kind: ColumnType, value: Any, line: bytes) -> bool:
+    """Whether orjson may have dropped digits of a value of this line that such a column needs."""
+    if type(value) is float:
+        return kind.takes_literals or has_huge_float(value)
+    if not isinstance(value, list | dict):
+        return False
+    if kind.takes_literals:
+        return has_float(value)
+    return may_hold_huge_integers(line) and has_huge_float(value)
+
+
 class _Rows:
     """The events of one call to `decode`, column by column; each is read again without loss at most once."""
 
@@ -119,17 +145,8 @@ class _Rows:
         """Replace, in place, each value in which orjson may have dropped digits by one read without loss."""
         if not {float, list, dict} & set(map(type, values)):
             return
-        literally = column.type.takes_literals
         for index, value in enumerate(values):
-            if type(value) is float:
-                lossy = literally or has_huge_float(value)
-            elif not isinstance(value, list | dict):
-                lossy = False
-            elif literally:
-                lossy = has_float(value)
-            else:
-                lossy = may_hold_huge_integers(self._events.raws[index]) and has_huge_float(value)
-            if lossy:
+            if _is_lossy(column.type, value, self._events.raws[index]):
                 values[index] = value_at(column.path, self._read_exactly(index))
 
     def _read_exactly(self, index: int) -> Any:

@@ -6,8 +6,10 @@ seconds. Until it is there lines are read otherwise, and mean the same.
 
 import ctypes
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from threading import Lock
 
 import orjson
@@ -26,6 +28,10 @@ from segments.compiled.plan import (
     LINE_BYTES,
     LIST_ROOM,
     LISTS,
+    ODD,
+    ODD_BITS,
+    ODD_INTS,
+    ODD_ROOM,
     REFUSED,
     REFUSED_INTS,
     ROOM,
@@ -44,7 +50,10 @@ LATE_MAX = 8192
 """Of one text, values that Python has to read, with the interpreter lock; lines with more of them are refused."""
 _LATE_MIN, _LATE_BYTES = 16, 16
 """There is room for so many, and one more in so many bytes."""
+_ODD_MIN, _ODD_BYTES = 16, 64
+"""As above, for values that do not fit."""
 _NESTED = b"[{"
+_NUMBER_MASK = (1 << ODD_BITS) - 1
 _INT_BYTES = 8
 _OFFSET_BYTES = 4
 _COLUMN_EXTRA = 64
@@ -74,12 +83,26 @@ def use(code: bytes) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class OddValue:
+    """A value, and its place in the text, that the column with this number may not take."""
+
+    slot: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
-    """A line that has to be looked at otherwise: its place in the text, and its number among the events."""
+    """A line that has to be looked at otherwise: its place in the text, and its number among the events.
+
+    When it has odd values it is an object in which everything else fits, and has no keys that no column takes. What is in
+    the brackets of such a value may not be JSON.
+    """
 
     begin: int
     end: int
     number: int
+    odd: tuple[OddValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +181,16 @@ class _Layout:
         room = code.count(text, len(text), ord("\n"))
         list_room = code.count(text, len(text), ord(",")) + room if self._lists else 0
         late_room = min(LATE_MAX, _LATE_MIN + len(text) // _LATE_BYTES)
-        work_ints = LATE + 1 + LATE_INTS * late_room
+        odd_room = _ODD_MIN + len(text) // _ODD_BYTES
+        work_ints = LATE + 1 + LATE_INTS * late_room + ODD_INTS * odd_room
         cells = self._slots * room + self._lists * list_room
         size = (_INT_BYTES + 1) * cells + _INT_BYTES * (REFUSED_INTS * room + work_ints)
         if size > SCRATCH_PER_BYTE * len(text) + _SCRATCH_MIN:
             return None
         memory = pa.allocate_buffer(size)
         work = (ctypes.c_int64 * work_ints).from_address(memory.address)
-        work[ROOM], work[LIST_ROOM], work[LATE_ROOM], work[LINE_BYTES] = room, list_room, late_room, LINE_BYTES_MAX
+        work[ROOM], work[LIST_ROOM], work[LATE_ROOM], work[ODD_ROOM] = room, list_room, late_room, odd_room
+        work[LINE_BYTES] = LINE_BYTES_MAX
         cells_at = memory.address + _INT_BYTES * work_ints
         refused_at = cells_at + _INT_BYTES * cells
         return _Scratch(memory, work, cells_at, refused_at, refused_at + _INT_BYTES * REFUSED_INTS * room)
@@ -181,11 +206,7 @@ class _Layout:
                 text = _with_late(text, scratch)
             except orjson.JSONDecodeError:
                 return None
-        refused: tuple[Refused, ...] = ()
-        if work[REFUSED]:
-            found = (ctypes.c_int64 * (REFUSED_INTS * work[REFUSED])).from_address(scratch.refused)[:]
-            refused = tuple(Refused(*found[at : at + REFUSED_INTS]) for at in range(0, len(found), REFUSED_INTS))
-        return Lines(self._batch(code, text, scratch, rows), work[EVENTS], refused)
+        return Lines(self._batch(code, text, scratch, rows), work[EVENTS], tuple(_refused(scratch)))
 
     def _batch(self, code: MachineCode, text: bytes, scratch: _Scratch, rows: int) -> pa.RecordBatch:
         head, work = self._message, scratch.work
@@ -202,6 +223,17 @@ class _Layout:
         ctypes.c_int64.from_address(at + head.rows_at).value = rows
         ctypes.c_int64.from_address(at + head.body_at).value = size
         return pa.ipc.read_record_batch(message.slice(0, head_bytes + size), self._arrow)
+
+
+def _refused(scratch: _Scratch) -> Iterator[Refused]:
+    work = scratch.work
+    found = (ctypes.c_int64 * (REFUSED_INTS * work[REFUSED])).from_address(scratch.refused)[:]
+    odd_at = LATE + 1 + LATE_INTS * work[LATE_ROOM]
+    values = iter(work[odd_at : odd_at + ODD_INTS * work[ODD]])
+    odd = map(OddValue, values, values, values)
+    for place in range(0, len(found), REFUSED_INTS):
+        begin, end, number = found[place : place + REFUSED_INTS]
+        yield Refused(begin, end, number & _NUMBER_MASK, tuple(islice(odd, number >> ODD_BITS)))
 
 
 def _with_late(text: bytes, scratch: _Scratch) -> bytes:

@@ -29,16 +29,21 @@ LISTS_MAX, NODES_MAX, DEPTH_MAX = 16, 64, 16
 LATE_INTS = 3
 """Of a value that Python has to read: its cell, where it begins and ends. It is a float of many digits, or, for a column of
 texts, an array or an object."""
-ROOM, LIST_ROOM, LATE_ROOM, LINE_BYTES, EVENTS, REFUSED = range(6)
-"""Of `work`: how large the arrays are and how long a line may be; and what is told: events, and how many are refused."""
-FILLED = 6
+ODD_INTS = 3
+"""Of a value that its column may not take: the column, and where the value begins and ends."""
+ROOM, LIST_ROOM, LATE_ROOM, ODD_ROOM, LINE_BYTES, EVENTS, REFUSED, ODD = range(8)
+"""Of `work`: how large the arrays are and how long a line may be; and what is told: events, how many are refused, and how many
+odd values there are."""
+FILLED = 8
 SAVED = FILLED + LISTS_MAX
 SEEN = SAVED + LISTS_MAX
 STACK = SEEN + NODES_MAX
 LATE = STACK + 2 * NODES_MAX
-"""How many late values there are, and then, up to LATE_ROOM of them, the values."""
+"""How many late values there are, and then, up to LATE_ROOM of them, the values. Behind them are the odd ones."""
 REFUSED_INTS = 3
-"""Of a line that is refused: where it begins and ends, and its number among the events."""
+"""Of a line that is refused: where it begins and ends, and its number among the events; from bit ODD_BITS on how many odd
+values it has, when it has nothing else that is wrong."""
+ODD_BITS = 32
 MARK_NOTHING, MARK_VALUE, MARK_NULL = range(3)
 """Whether a cell holds something."""
 _INTEGERS = {f"{sign}Int{bits}": (bits, sign) for bits in (8, 16, 32, 64) for sign in ("", "U")}

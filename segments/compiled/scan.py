@@ -17,6 +17,8 @@ from segments.compiled.plan import (
     KEY_INTS,
     KIND,
     LATE,
+    LATE_INTS,
+    LATE_ROOM,
     LINE_BYTES,
     LIST,
     LIST_ROOM,
@@ -30,6 +32,10 @@ from segments.compiled.plan import (
     NULL_ELEMENTS,
     NULLABLE,
     OBJECT,
+    ODD,
+    ODD_BITS,
+    ODD_INTS,
+    ODD_ROOM,
     REFUSED,
     REFUSED_INTS,
     REQUIRED,
@@ -40,7 +46,7 @@ from segments.compiled.plan import (
     SLOTS,
     STACK,
 )
-from segments.compiled.values import read_value
+from segments.compiled.values import read_value, value_end
 
 _LINE_FEED, _QUOTE, _COMMA, _COLON, _LEFT, _RIGHT, _OPENING, _CLOSING, _LETTER_N = map(ord, '\n",:[]{}n')
 
@@ -129,6 +135,19 @@ def _read_list(text: Bytes, at: int, numbers: Ints, key: int, work: Ints, cells:
         at = skip_blanks(text, at + 1)
 
 
+@compiled(INT(BYTES, INT, INT, INTS))
+def _note_odd(text: Bytes, at: int, slot: int, work: Ints) -> int:
+    """Behind a value that the column may not take, as long as there is room to say so; the row is refused for it at its end."""
+    end = value_end(text, at)
+    number = work[ODD]
+    if end < 0 or number == work[ODD_ROOM]:
+        return -1
+    work[ODD] = number + 1
+    place = LATE + 1 + LATE_INTS * work[LATE_ROOM] + ODD_INTS * number
+    work[place], work[place + 1], work[place + 2] = slot, at, end
+    return end
+
+
 @compiled(INT(BYTES, INT, INTS, INT, INTS, INTS, BYTES, INT))
 def _read_column(text: Bytes, at: int, numbers: Ints, key: int, work: Ints, cells: Ints, marks: Bytes, row: int) -> int:
     """Where the value ends; -1 when it is refused."""
@@ -136,19 +155,17 @@ def _read_column(text: Bytes, at: int, numbers: Ints, key: int, work: Ints, cell
     if marks[cell] != MARK_NOTHING:
         # The key stood before; of the two the last counts.
         return -1
-    if text[at] == _LETTER_N:
-        if not numbers[key + NULLABLE] or not is_null(text, at):
-            return -1
+    if text[at] == _LETTER_N and numbers[key + NULLABLE]:
         marks[cell] = MARK_NULL
-        return at + 4
+        return _behind_null(text, at)
+    marks[cell] = MARK_VALUE
     if numbers[key + KIND] == ARRAY:
         at = _read_list(text, at, numbers, key, work, cells, marks) if text[at] == _LEFT else -1
-        value = work[FILLED + numbers[key + LIST]]
-    else:
-        at, value = read_value(text, at, numbers[key + KIND], numbers[key + LOW], numbers[key + HIGH], work, cell)
-    cells[cell] = value
-    marks[cell] = MARK_VALUE
-    return at
+        cells[cell] = work[FILLED + numbers[key + LIST]]
+        return at
+    begin = at
+    at, cells[cell] = read_value(text, at, numbers[key + KIND], numbers[key + LOW], numbers[key + HIGH], work, cell)
+    return at if at >= 0 else _note_odd(text, begin, numbers[key + SLOT], work)
 
 
 @compiled(INT(BYTES, INT, INT, INTS))
@@ -212,7 +229,7 @@ def scan(
     """How many rows there are, of `size` bytes of whole lines; `refused` are the other lines, REFUSED_INTS for each."""
     for node in range(numbers[NODES]):
         work[SEEN + node] = -1
-    work[EVENTS] = work[REFUSED] = work[LATE] = 0
+    work[EVENTS] = work[REFUSED] = work[LATE] = work[ODD] = 0
     for number in range(numbers[LISTS]):
         work[FILLED + number] = 0
     at, row = 0, 0
@@ -225,19 +242,23 @@ def scan(
             marks[slot * work[ROOM] + row] = MARK_NOTHING
         for number in range(numbers[LISTS]):
             work[SAVED + number] = work[FILLED + number]
-        late = work[LATE]
+        late, odd = work[LATE], work[ODD]
         end = _read_row(text, at, keys, numbers, work, cells, marks, row)
-        if end >= 0 and end - at <= work[LINE_BYTES]:
+        is_read = end >= 0 and end - at <= work[LINE_BYTES]
+        if is_read and work[ODD] == odd:
             row += 1
         else:
-            end = at
-            while text[end] != _LINE_FEED:
-                end += 1
+            if not is_read:
+                work[ODD] = odd
+                end = at
+                while text[end] != _LINE_FEED:
+                    end += 1
             work[LATE] = late
             for number in range(numbers[LISTS]):
                 work[FILLED + number] = work[SAVED + number]
             place = REFUSED_INTS * work[REFUSED]
-            refused[place], refused[place + 1], refused[place + 2] = at, end, work[EVENTS]
+            refused[place], refused[place + 1] = at, end
+            refused[place + 2] = work[EVENTS] | (work[ODD] - odd) << ODD_BITS
             work[REFUSED] += 1
         work[EVENTS] += 1
         at = end + 1

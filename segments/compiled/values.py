@@ -4,7 +4,7 @@ Each function takes the bytes and where the value begins, and gives where it end
 has to be looked at in another way: it is wrong, or rare. What is taken here means what `segments.conversions` says.
 """
 
-from segments.compiled.characters import digit_at, read_text, text_cell
+from segments.compiled.characters import digit_at, is_null, read_text, text_cell
 from segments.compiled.days import NO_DAY, read_day, read_moment
 from segments.compiled.decimals import POINT_MAX, float_bits
 from segments.compiled.functions import BYTES, INT, INTS, PAIR, UNSIGNED, Bytes, Ints, compiled
@@ -182,6 +182,20 @@ def _as_text(text: Bytes, at: int, work: Ints, cell: int) -> tuple[int, int]:
     if end < 0:
         end = _number_end(text, at)
     return (end, text_cell(at, end)) if end >= 0 else (-1, 0)
+
+
+@compiled(INT(BYTES, INT))
+def value_end(text: Bytes, at: int) -> int:
+    """Behind a value of any kind; -1 when there is none, or Python has to say so. What stands in brackets is not looked at."""
+    if text[at] == _QUOTE:
+        end, _ = read_text(text, at + 1)
+        return end
+    if text[at] == _LEFT or text[at] == _OPENING:
+        return _nested_end(text, at)
+    if is_null(text, at):
+        return at + 4
+    end, _ = _boolean(text, at)
+    return end if end >= 0 else _number_end(text, at)
 
 
 @compiled(PAIR(BYTES, INT, INT, INT, INT, INTS, INT))
