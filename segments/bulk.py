@@ -24,6 +24,7 @@ from segments.schema import Schema
 
 PART_BYTES = 1 << 20
 """What one thread decodes at a time: small enough that the last part of a body is soon done."""
+_BRACKETS = (b"[", b"{")
 FEW_OF = 8
 """One line in so many may be refused by the machine code and read by itself; of more, pyarrow may take all at once."""
 
@@ -75,8 +76,9 @@ class BulkDecoder:
         """The rows that the machine code has read, and those that it has not, in the order of their lines."""
         bad: list[BadRow] = []
         others: list[Refused] = []
+        known: dict[tuple[int, bytes], str | None] = {}
         for line in lines.refused:
-            row = self._bad_row(part, line) if line.odd else None
+            row = self._bad_row(part, line, known) if line.odd else None
             if row is None:
                 others.append(line)
             else:
@@ -90,16 +92,26 @@ class BulkDecoder:
         good = _merged(lines.batch, late.good, places, [row.index for row in bad]) if places else lines.batch
         return Decoded(self.schema, good, tuple(bad), lines.events, late.unknown)
 
-    def _bad_row(self, part: bytes, line: Refused) -> BadRow | None:
-        """None when the line must be looked at as a whole: one of its odd values fits, or is no JSON."""
+    def _bad_row(self, part: bytes, line: Refused, known: dict[tuple[int, bytes], str | None]) -> BadRow | None:
+        """None when the line must be looked at as a whole: one of its odd values fits, or is no JSON.
+
+        `known` are reasons that were found before: the same values are wrong over and over.
+        """
         raw = _raw(part, line)
         errors = []
-        for odd in sorted(line.odd, key=lambda odd: odd.slot):
-            column = self.schema.columns[odd.slot]
-            try:
-                reason = misfit(column, part[odd.begin : odd.end], raw)
-            except orjson.JSONDecodeError:
-                return None
+        for slot, begin, end in sorted(line.odd):
+            column = self.schema.columns[slot]
+            value = part[begin:end]
+            if (slot, value) in known:
+                reason = known[slot, value]
+            else:
+                try:
+                    reason = misfit(column, value, raw)
+                except orjson.JSONDecodeError:
+                    return None
+                if value[:1] not in _BRACKETS:
+                    # What is in brackets is read as the whole line needs it.
+                    known[slot, value] = reason
             if reason is None:
                 return None
             errors.append((column.name, reason))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from threading import Lock
+from typing import NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -82,17 +83,11 @@ def use(code: bytes) -> None:
             _machine_code = link(code)
 
 
-@dataclass(frozen=True, slots=True)
-class OddValue:
-    """A value, and its place in the text, that the column with this number may not take."""
-
-    slot: int
-    begin: int
-    end: int
+Odd = tuple[int, int, int]
+"""A value that a column may not take: the column's number, and where the value begins and ends in the text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A line that has to be looked at otherwise: its place in the text, and its number among the events.
 
     When it has odd values it is an object in which everything else fits, and has no keys that no column takes. What is in
@@ -102,7 +97,7 @@ class Refused:
     begin: int
     end: int
     number: int
-    odd: tuple[OddValue, ...] = ()
+    odd: tuple[Odd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +225,9 @@ def _refused(scratch: _Scratch) -> Iterator[Refused]:
     found = (ctypes.c_int64 * (REFUSED_INTS * work[REFUSED])).from_address(scratch.refused)[:]
     odd_at = LATE + 1 + LATE_INTS * work[LATE_ROOM]
     values = iter(work[odd_at : odd_at + ODD_INTS * work[ODD]])
-    odd = map(OddValue, values, values, values)
-    for place in range(0, len(found), REFUSED_INTS):
-        begin, end, number = found[place : place + REFUSED_INTS]
+    odd = zip(values, values, values, strict=True)
+    lines = iter(found)
+    for begin, end, number in zip(lines, lines, lines, strict=True):
         yield Refused(begin, end, number & _NUMBER_MASK, tuple(islice(odd, number >> ODD_BITS)))
 
 

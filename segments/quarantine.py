@@ -43,7 +43,7 @@ class Quarantine:
             _lists([[reason for _, reason in row.errors] for row in rows]),
             pa.nulls(len(bad), pa.string()),
             *(self._by_machine(rows) or _by_row(self._schema, rows)),
-            pa.array([now] * len(bad), pa.timestamp("s")),
+            pa.repeat(pa.scalar(now, pa.timestamp("s")), len(bad)),
             pa.array([row.raw.decode(errors="backslashreplace") for row in rows], pa.string()),
             pa.array([lsn for lsn, _ in bad], pa.uint64()),
         ]

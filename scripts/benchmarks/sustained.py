@@ -1,5 +1,7 @@
 """Minutes at full speed, with compaction at work and without: what it takes, how long anybody waits, how large the log gets."""
 
+import os
+import signal
 import threading
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,7 +16,6 @@ from scripts.benchmarks.workloads import micro_events
 
 ROWS = 1000
 CONNECTIONS = 8
-NEVER_S = 1e6
 SAMPLE_S = 0.5
 
 
@@ -29,13 +30,13 @@ class Run:
 def sustained(plan: Plan) -> None:
     # A run shorter than a few intervals would say nothing about compaction.
     often_s = max(0.1, min(5.0, plan.seconds / 6))
-    intervals_s = {f"compaction every {often_s:g} s": often_s, "no compaction": NEVER_S}
-    found: dict[str, list[Run]] = {name: [] for name in intervals_s}
+    ways = {f"compaction every {often_s:g} s": False, "compaction held still": True}
+    found: dict[str, list[Run]] = {name: [] for name in ways}
     for number in range(plan.rounds):
-        for name, interval_s in intervals_s.items():
-            scratch = plan.scratch / f"sustained-{number}-{interval_s:g}"
+        for name, is_held in ways.items():
+            scratch = plan.scratch / f"sustained-{number}-{'held' if is_held else 'at-work'}"
             scratch.mkdir()
-            found[name].append(_run(replace(plan, scratch=scratch), interval_s))
+            found[name].append(_run(replace(plan, scratch=scratch), often_s, is_held=is_held))
     plan.report(
         Result(
             f"sustained: {plan.seconds:g} s of {ROWS} events a request, {CONNECTIONS} connections",
@@ -53,7 +54,7 @@ def sustained(plan: Plan) -> None:
     )
 
 
-def _run(plan: Plan, interval_s: float) -> Run:
+def _run(plan: Plan, interval_s: float, *, is_held: bool) -> Run:
     sizes = [0]
     done = threading.Event()
     with siltstoned(plan.scratch, "--compact-interval", str(interval_s)) as server:
@@ -65,6 +66,8 @@ def _run(plan: Plan, interval_s: float) -> Run:
         def watch() -> None:
             while not done.wait(SAMPLE_S):
                 sizes.append(_size(log))
+                if is_held:
+                    _hold_children(server.process.pid)
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -75,6 +78,12 @@ def _run(plan: Plan, interval_s: float) -> Run:
             watcher.join()
     stall_s = max(later - earlier for earlier, later in pairwise([answers.began_s, *answers.times_s]))
     return Run(clean("siltstoned", answers.load()), stall_s, max(sizes))
+
+
+def _hold_children(pid: int) -> None:
+    """Stop the processes that compact; the daemon has no others here, and no option to do without."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGSTOP)
 
 
 def _size(folder: Path) -> int:
