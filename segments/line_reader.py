@@ -37,6 +37,7 @@ from segments.compiled.plan import (
     REFUSED_INTS,
     ROOM,
     TEXT,
+    WORD,
     LinePlan,
 )
 from segments.decode import Decoded
@@ -54,6 +55,7 @@ _LATE_MIN, _LATE_BYTES = 16, 16
 _ODD_MIN, _ODD_BYTES = 16, 64
 """As above, for values that do not fit."""
 _NESTED = b"[{"
+_BEHIND = b"\n" * WORD
 _NUMBER_MASK = (1 << ODD_BITS) - 1
 _INT_BYTES = 8
 _OFFSET_BYTES = 4
@@ -194,7 +196,7 @@ class _Layout:
         """None when Python says of a value that it is none."""
         work = scratch.work
         rows = code.scan(
-            text, len(text), self._keys, self._numbers, work, scratch.cells, scratch.marks, scratch.refused
+            text + _BEHIND, len(text), self._keys, self._numbers, work, scratch.cells, scratch.marks, scratch.refused
         )
         if work[LATE]:
             try:

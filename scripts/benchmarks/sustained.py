@@ -82,8 +82,9 @@ def _run(plan: Plan, interval_s: float, *, is_held: bool) -> Run:
 
 def _hold_children(pid: int) -> None:
     """Stop the processes that compact; the daemon has no others here, and no option to do without."""
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        os.kill(int(child), signal.SIGSTOP)
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            os.kill(int(child), signal.SIGSTOP)
 
 
 def _size(folder: Path) -> int:

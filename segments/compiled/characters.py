@@ -1,6 +1,7 @@
 """What JSON is made of: blanks, digits, texts and their escapes; compiled."""
 
-from segments.compiled.functions import BOOLEAN, BYTES, INT, PAIR, Bytes, compiled
+from segments.compiled.functions import BOOLEAN, BYTES, INT, PAIR, UNSIGNED, Bytes, compiled, load_word, trailing_zeros
+from segments.compiled.plan import WORD
 
 ESCAPED = 1
 """The lowest bit of a text's cell; above it 31 bits of length, and from there on where it begins."""
@@ -9,6 +10,9 @@ _HALVES, _LOW_HALVES, _BEHIND_HALVES = 0xD800, 0xDC00, 0xE000
 _TAB, _CR, _SPACE, _QUOTE, _BACKSLASH, _SLASH, _ZERO, _NINE = map(ord, '\t\r "\\/09')
 _LETTER_A, _LETTER_B, _LETTER_F, _LETTER_L, _LETTER_N, _LETTER_R, _LETTER_T, _LETTER_U = map(ord, "abflnrtu")
 _UPPER_A, _UPPER_F = map(ord, "AF")
+_ONES = UNSIGNED(0x0101010101010101)
+_QUOTES, _BACKSLASHES, _SPACES = (UNSIGNED(0x0101010101010101 * byte) for byte in (_QUOTE, _BACKSLASH, _SPACE))
+_HIGHEST = UNSIGNED(0x8080808080808080)
 
 
 @compiled(INT(BYTES, INT))
@@ -69,20 +73,33 @@ def escape_bytes(text: Bytes, at: int) -> int:
     return 12 if _LOW_HALVES <= value < _BEHIND_HALVES else -1
 
 
+@compiled(INT(BYTES, INT))
+def _skip_plain(text: Bytes, at: int) -> int:
+    """Behind characters that mean themselves in a text, eight at a time: to the first quote, backslash or control character."""
+    while True:
+        word = load_word(text, at)
+        quotes, backslashes = word ^ _QUOTES, word ^ _BACKSLASHES
+        # Each takes 1, or a space, from every byte, and asks which of those below 128 have gone below 0; the lowest is right.
+        found = (quotes - _ONES) & ~quotes | (backslashes - _ONES) & ~backslashes | (word - _SPACES) & ~word
+        found &= _HIGHEST
+        if found:
+            place: int = at + INT(trailing_zeros(found) >> UNSIGNED(3))
+            return place
+        at += WORD
+
+
 @compiled(PAIR(BYTES, INT))
 def read_text(text: Bytes, at: int) -> tuple[int, int]:
     """`at` is behind the quote. The cell says where the text is, and whether anything in it is escaped."""
     begin = at
     escaped = INT(0)
     while True:
+        at = _skip_plain(text, at)
         character = text[at]
         if character == _QUOTE:
             return at + 1, text_cell(begin, at) | escaped
-        if character < _SPACE:
-            return -1, 0
         if character != _BACKSLASH:
-            at += 1
-            continue
+            return -1, 0
         escaped = ESCAPED
         character = text[at + 1]
         if character == _LETTER_U:

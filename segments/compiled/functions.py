@@ -1,7 +1,8 @@
 """How functions become machine code: numba compiles them when their modules are imported, which only `make` does.
 
 They see memory as C does: a pointer and an index, nothing checked. So whoever calls them vouches that every buffer is as
-large as they say; and what they read ends with a line feed, at which every loop over text stops by itself.
+large as they say; and what they read ends with a line feed, at which every loop over text stops by itself, or less than a word
+behind it.
 """
 
 from collections.abc import Callable, MutableSequence
@@ -48,6 +49,25 @@ def _high_product(_typing: object, _one: object, _other: object) -> Any:
     return UNSIGNED(UNSIGNED, UNSIGNED), generate
 
 
+def _load_word(_typing: object, _text: object, _at: object) -> Any:
+    """Eight bytes, the first of them lowest; they may stand anywhere."""
+
+    def generate(_context: object, builder: Any, _signature: object, arguments: Any) -> Any:
+        place = builder.gep(arguments[0], [arguments[1]])
+        return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
+
+    return UNSIGNED(BYTES, INT), generate
+
+
+def _trailing_zeros(_typing: object, _value: object) -> Any:
+    """Of a number that is not 0."""
+
+    def generate(_context: object, builder: Any, _signature: object, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return UNSIGNED(UNSIGNED), generate
+
+
 def _leading_zeros(_typing: object, _value: object) -> Any:
     """Of a number that is not 0."""
 
@@ -59,3 +79,5 @@ def _leading_zeros(_typing: object, _value: object) -> Any:
 
 high_product = cast(Callable[[int, int], int], intrinsic(_high_product))
 leading_zeros = cast(Callable[[int], int], intrinsic(_leading_zeros))
+trailing_zeros = cast(Callable[[int], int], intrinsic(_trailing_zeros))
+load_word = cast(Callable[[Bytes, int], int], intrinsic(_load_word))

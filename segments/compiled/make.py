@@ -18,6 +18,8 @@ _NEEDED = {"memset", "memmove", "memcpy"}
 
 def make() -> bytes:
     """Takes several seconds. Raises RuntimeError when a function turns out to need more than there is."""
+    if sys.byteorder != "little":
+        raise RuntimeError("there is no machine code for processors whose numbers begin with their highest byte")
     hidden_numpy.show()
     from segments.compiled.pack import pack  # noqa: PLC0415 -- importing them compiles them
     from segments.compiled.scan import count, scan  # noqa: PLC0415

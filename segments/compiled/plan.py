@@ -13,6 +13,8 @@ from segments.schema import Path, Schema
 
 SLOTS, LISTS, REQUIRED, NODES, NODE = range(5)
 """Of `numbers`."""
+WORD = 8
+"""Bytes that are looked at together; behind a text, and behind the keys, there are so many more that may be looked at."""
 KEY_INTS = 9
 KEY_AT, KEY_BYTES, KIND, SLOT, NULLABLE, LOW, HIGH, LIST, ELEMENT = range(KEY_INTS)
 """Of a key: its text in `keys`, with the quotes; what its value is; the column, or the object that it leads to; the range of
@@ -148,7 +150,7 @@ class _Places:
             table.append(base + len(entries))
         required = sum(not column.type.nullable for column in schema.columns)
         numbers = (len(schema.columns), self._lists, required, len(nodes), *table, *entries)
-        return LinePlan(bytes(texts), numbers, tuple(self._columns))
+        return LinePlan(bytes(texts) + bytes(WORD), numbers, tuple(self._columns))
 
 
 def _is_plain(key: str) -> bool:

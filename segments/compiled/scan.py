@@ -5,7 +5,7 @@ behind them `work[LIST_ROOM]` for each list's elements. A list's cell is where i
 """
 
 from segments.compiled.characters import ESCAPED, is_null, read_text, skip_blanks
-from segments.compiled.functions import BOOLEAN, BYTES, INT, INTS, Bytes, Ints, compiled, entry
+from segments.compiled.functions import BOOLEAN, BYTES, INT, INTS, UNSIGNED, Bytes, Ints, compiled, entry, load_word
 from segments.compiled.plan import (
     ARRAY,
     ELEMENT,
@@ -45,6 +45,7 @@ from segments.compiled.plan import (
     SLOT,
     SLOTS,
     STACK,
+    WORD,
 )
 from segments.compiled.values import read_value, value_end
 
@@ -53,10 +54,17 @@ _LINE_FEED, _QUOTE, _COMMA, _COLON, _LEFT, _RIGHT, _OPENING, _CLOSING, _LETTER_N
 
 @compiled(BOOLEAN(BYTES, INT, BYTES, INT, INT))
 def _stands(text: Bytes, at: int, keys: Bytes, key: int, size: int) -> bool:
-    for place in range(size):  # noqa: SIM110 -- a generator does not compile
-        if text[at + place] != keys[key + place]:
+    place = 0
+    while place + WORD <= size:
+        if load_word(text, at + place) != load_word(keys, key + place):
             return False
-    return True
+        place += WORD
+    if place == size:
+        return True
+    differing = load_word(text, at + place) ^ load_word(keys, key + place)
+    # What stands behind the key is shifted out.
+    is_same: bool = differing << UNSIGNED(8 * (WORD - (size - place))) == 0
+    return is_same
 
 
 @compiled(INT(BYTES, INT, BYTES, INTS, INT, INT))
@@ -226,7 +234,7 @@ def _read_row(text: Bytes, at: int, keys: Bytes, numbers: Ints, work: Ints, cell
 def scan(
     text: Bytes, size: int, keys: Bytes, numbers: Ints, work: Ints, cells: Ints, marks: Bytes, refused: Ints
 ) -> int:
-    """How many rows there are, of `size` bytes of whole lines; `refused` are the other lines, REFUSED_INTS for each."""
+    """How many rows there are, of `size` bytes of whole lines and WORD more; `refused` are the other lines, REFUSED_INTS for each."""
     for node in range(numbers[NODES]):
         work[SEEN + node] = -1
     work[EVENTS] = work[REFUSED] = work[LATE] = work[ODD] = 0

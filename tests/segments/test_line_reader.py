@@ -206,6 +206,27 @@ def test_a_value_that_only_looks_like_one_leaves_the_whole_text_to_others(late):
     assert whole.good.num_rows == 1
 
 
+@pytest.mark.parametrize("special", [b'\\"', b"\\\\", b"\\u00e9", b"\x7f", b"\x1f", b"\xc3\xa9", b"\x80", b"!", b"\x00", b"\\", b'"', b"\xc2\xa2\xf0\x9f\x98\x80"])  # fmt: skip
+def test_texts_end_where_they_end_wherever_their_characters_stand(special):
+    """They are looked at eight bytes at a time."""
+    for before in range(18):
+        line = b'{"u":1,"s":"' + b"x" * before + special + b"y" * (before % 5) + b'","n":{"x":1}}'
+        lines = [line + b" " * behind for behind in (0, 3)] + [b'{"u":2,"s":"' + special * before + b'"}']
+        if special == b"\x80":
+            assert LineReader(SCHEMA).read(line) is None
+        else:
+            check(SCHEMA, b"\n".join(lines))
+
+
+@pytest.mark.parametrize("size", range(1, 19))
+def test_keys_of_any_length_are_told_apart(size):
+    keys = [name * size for name in "ab"] + ["a" * (size - 1) + "c", "a" * size + "b", "b" * size + "a" * 8]
+    schema = Schema(tuple(Column(f"c{n}", parse_type("Nullable(Int64)"), (key,)) for n, key in enumerate(dict.fromkeys(keys))))  # fmt: skip
+    line = json.dumps({key: n for n, key in enumerate(keys)}).encode()
+    unknown = json.dumps({"a" * (size - 1) + "d": 1}).encode()
+    assert len(check(schema, b"\n".join([line, unknown, line])).refused) == 1
+
+
 def test_a_line_may_be_as_long_as_any_other_way_takes_it():
     schema = infer([parse_body(b'{"s":"x"}')])
     long = b'{"s":"%s"}' % (b"x" * (LINE_BYTES_MAX - 8))
