@@ -9,6 +9,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,7 +55,7 @@ def kept() -> bytes | None:
     for place in _places():
         try:
             code = place.read_bytes()
-        except (OSError, RuntimeError):
+        except OSError:
             continue
         if _is_whole(code):
             return code
@@ -69,7 +70,9 @@ def keep(code: bytes) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             building.write_bytes(code)
             building.replace(place)
-        except (OSError, RuntimeError):
+        except OSError:
+            with suppress(OSError):
+                building.unlink()
             continue
         return
 
@@ -108,12 +111,15 @@ def _features() -> str:
         return ""
 
 
-def _places() -> tuple[Path, Path]:
+def _places() -> list[Path]:
     """Beside the sources, and if that may not be written to, in the user's cache."""
     here = Path(__file__).parent
     of = hashlib.sha256(f"{_llvm().get_process_triple()} {_llvm().get_host_cpu_name()} {_features()}".encode())
     for source in sorted(here.glob("*.py")):
         of.update(source.read_bytes())
     name = f"lines-{of.hexdigest()[:16]}.o"
-    user = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return here / "__pycache__" / name, user / "siltstone" / name
+    places = [here / "__pycache__" / name]
+    # Not every user has a home: a container may run as a number that nobody knows.
+    with suppress(RuntimeError):
+        places.append(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "siltstone" / name)
+    return places

@@ -17,7 +17,7 @@ def run_wanted() -> None:
     trio.run(code.run)
 
 
-@pytest.mark.parametrize("error", [OSError(28, "full"), RuntimeError("LLVM ERROR"), subprocess.CalledProcessError(1, "make")])  # fmt: skip
+@pytest.mark.parametrize("error", [OSError(28, "full"), RuntimeError("LLVM ERROR"), ImportError("llvmlite"), subprocess.CalledProcessError(1, "make")])  # fmt: skip
 def test_code_that_cannot_be_loaded_ends_nothing(monkeypatch, error):
     asked = []
 

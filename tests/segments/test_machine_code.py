@@ -61,6 +61,9 @@ def test_where_the_sources_may_not_be_written_to_the_users_cache_keeps_it(copied
     assert path.parent == copied / "cache" / "siltstone"
     assert run(copied, IS_KEPT) == "True"
 
+    homeless = "import pathlib; pathlib.Path.expanduser = lambda path: (_ for _ in ()).throw(RuntimeError('no home')); "
+    assert run(copied, homeless + IS_KEPT) == "False"
+
     shutil.rmtree(copied / "cache")
     (copied / "cache").write_text("in the way")
     run(copied, keep)
