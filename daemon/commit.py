@@ -19,12 +19,23 @@ class Commit:
     `landed` is called when it is through, with what went wrong if that was no fault of the disk's.
     """
 
-    __slots__ = ("_landed", "_log", "_outcomes", "_prepared", "began", "durably", "errand", "failure", "group", "mark")
+    __slots__ = (
+        "_landed",
+        "_outcomes",
+        "_prepared",
+        "_source_log",
+        "began",
+        "durably",
+        "errand",
+        "failure",
+        "group",
+        "mark",
+    )
 
     def __init__(
         self, log: SourceLog, group: Group, errand: Errand | None, landed: Callable[["Commit"], None], *, began: float
     ) -> None:
-        self._log = log
+        self._source_log = log
         self._landed = landed
         self._prepared: Prepared | None = None
         self._outcomes: tuple[Outcome, ...] = ()
@@ -38,12 +49,14 @@ class Commit:
     @property
     def is_quick(self) -> bool:
         """Whether it is one write and one sync, for which others may wait."""
-        return self._prepared is not None and self.errand is None and self._log.has_active_file
+        return self._prepared is not None and self.errand is None and self._source_log.has_active_file
 
     def prepare(self) -> None:
         """Make the group into what its frame holds. When that is refused every request has its outcome."""
         try:
-            self._prepared = self._log.prepare([ticket.write for ticket in self.group.tickets], datetime.now(UTC))
+            self._prepared = self._source_log.prepare(
+                [ticket.write for ticket in self.group.tickets], datetime.now(UTC)
+            )
         except StorageError as error:
             self._refuse(error)
 
@@ -55,7 +68,7 @@ class Commit:
                 self.prepare()
             if self._prepared is not None:
                 try:
-                    self._outcomes = self._log.write(self._prepared, durably=False)
+                    self._outcomes = self._source_log.write(self._prepared, durably=False)
                 except StorageError as error:
                     self._refuse(error)
 
@@ -63,9 +76,9 @@ class Commit:
         """In the same thread, after `write`: all that waits for the device."""
         try:
             if self.durably:
-                self._log.sync()
+                self._source_log.sync()
             if self.mark:
-                self._log.mark()
+                self._source_log.mark()
         except StorageError as error:
             self._refuse(error)
         else:
@@ -74,7 +87,7 @@ class Commit:
                 ticket.outcome = outcome
         if self.errand is not None:
             try:
-                self.errand.result = self.errand.work(self._log)
+                self.errand.result = self.errand.work(self._source_log)
             except (StorageError, OSError) as error:
                 self.errand.error = error
 
@@ -89,7 +102,7 @@ class Commit:
             self.group.resolve(ActorFailed())
 
     def _refuse(self, error: StorageError) -> None:
-        _log.error("rows could not be stored", source=self._log.source.name, reason=str(error))
+        _log.error("rows could not be stored", source=self._source_log.source.name, reason=str(error))
         for ticket in self.group.tickets:
             if ticket.outcome is None:
                 # Without its frames, which lead back to the group and its rows: nobody would free such a ring for long.

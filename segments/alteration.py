@@ -55,7 +55,7 @@ def plan_alteration(old: Schema, new: Schema) -> Alteration:
             if not is_wider(known.type, column.type):
                 raise SchemaError(
                     f"column {column.name} can't go from {known.type} to {column.type}: only to a type that holds every "
-                    "value of the old one, such as Int32 to Int64 or T to Nullable(T)"
+                    "value of the old one, such as Int32 to Int64 or T to Nullable(T); any other takes a new data source"
                 )
             widened.append((known, column))
     return Alteration(tuple(column for column in new.columns if column.name not in before), tuple(widened))

@@ -46,7 +46,8 @@ from segments.plain_lines import is_utf8
 from segments.schema import Schema
 
 SCRATCH_PER_BYTE = 4
-"""Of memory for each byte of lines, while they are read: very many rows of very few bytes are read otherwise."""
+"""Of memory for each byte of lines, while they are read: rows of few bytes for their columns are read otherwise, because each
+column takes nine for each row, sent or not."""
 _SCRATCH_MIN = 1 << 16
 LATE_MAX = 8192
 """Of one text, values that Python has to read, with the interpreter lock; lines with more of them are refused."""

@@ -1,5 +1,6 @@
 """Keys that events have and no column takes: they are ignored, counted, and offered as columns to add."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from segments.infer import guess_type
 from segments.schema import Path, Schema
 
 KEYS_MAX = 1000
+_LONG = 1 << 63
 _NUMBERS = frozenset({"Int64", "UInt64", "Float64"})
 _NOTHING: tuple[Any, ...] = (None, [], {})
 
@@ -22,27 +24,56 @@ class Unknown:
 
     def joined(self, other: "Unknown") -> "Unknown":
         """Both together."""
-        kind = self.type
-        if other.type != kind:
-            both_numbers = {kind.name, other.type.name} <= _NUMBERS
-            kind = ColumnType("Float64" if both_numbers else "String", nullable=True)
-        return Unknown(self.count + other.count, kind)
+        return Unknown(self.count + other.count, _joined(self.type, other.type))
 
 
 UnknownKeys = dict[Path, Unknown]
 
 
+def _joined(one: ColumnType, other: ColumnType) -> ColumnType:
+    if one == other:
+        return one
+    return ColumnType("Float64" if {one.name, other.name} <= _NUMBERS else "String", nullable=True)
+
+
 def unknown_keys(schema: Schema, objects: Iterable[dict[str, Any] | None]) -> UnknownKeys:
     """What the events have beside the keys that columns take."""
-    found: UnknownKeys = {}
     known = schema.known_keys
     if known.takes_all:
-        return found
+        return {}
+    counts: Counter[Path] = Counter()
+    types: dict[Path, ColumnType] = {}
     for event in objects:
         if event is not None and (known.has_nested or not event.keys() <= known.top):
             for path, value in _walk(known.tree, event, ()):
-                note(found, path, Unknown(1, guess_type(value)))
-    return found
+                kind = types.get(path)
+                if kind is None and len(types) == KEYS_MAX:
+                    continue
+                counts[path] += 1
+                if kind is None:
+                    types[path] = guess_type(value)
+                elif not _surely_holds(kind, value):
+                    types[path] = _joined(kind, guess_type(value))
+    return {path: Unknown(counts[path], kind) for path, kind in types.items()}
+
+
+def _surely_holds(kind: ColumnType, value: Any) -> bool:
+    """Whether the value changes nothing about the type, seen at a glance: there may be millions of them."""
+    match kind.name:
+        case "String":
+            return True
+        case "Array":
+            element = kind.element
+            return element is not None and type(value) is list and all(_is_held(element, inner) for inner in value)
+        case "Int64" | "Float64" if type(value) is int:
+            return -_LONG <= value < _LONG
+        case "Float64":
+            return type(value) is float
+    return kind.name == "Bool" and type(value) is bool
+
+
+def _is_held(element: ColumnType, value: Any) -> bool:
+    return not isinstance(value, list | dict | None) and _surely_holds(element, value)
 
 
 def note(found: UnknownKeys, path: Path, unknown: Unknown) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,9 @@ def _features() -> str:
 def _places() -> list[Path]:
     """Beside the sources, and if that may not be written to, in the user's cache."""
     here = Path(__file__).parent
-    of = hashlib.sha256(f"{_llvm().get_process_triple()} {_llvm().get_host_cpu_name()} {_features()}".encode())
+    made_by = f"{_llvm().llvm_version_info} {version('llvmlite')} {version('numba')}"
+    made_for = f"{_llvm().get_process_triple()} {_llvm().get_host_cpu_name()} {_features()}"
+    of = hashlib.sha256(f"{made_by} {made_for}".encode())
     for source in sorted(here.glob("*.py")):
         of.update(source.read_bytes())
     name = f"lines-{of.hexdigest()[:16]}.o"

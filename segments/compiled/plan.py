@@ -37,6 +37,8 @@ ROOM, LIST_ROOM, LATE_ROOM, ODD_ROOM, LINE_BYTES, EVENTS, REFUSED, ODD = range(8
 """Of `work`: how large the arrays are and how long a line may be; and what is told: events, how many are refused, and how many
 odd values there are."""
 FILLED = 8
+"""From here on of each list how many elements it has; then (SAVED) as many as before the row; of each object (SEEN) the last event
+that had it; and (STACK) the objects around the one that is read, two numbers each."""
 SAVED = FILLED + LISTS_MAX
 SEEN = SAVED + LISTS_MAX
 STACK = SEEN + NODES_MAX
@@ -54,6 +56,8 @@ _TEXT_MIN = 0x20
 
 @dataclass(frozen=True, slots=True)
 class LinePlan:
+    """A schema's `keys`, the texts of all its keys; `numbers` and `columns`, as above."""
+
     keys: bytes
     numbers: tuple[int, ...]
     columns: tuple[int, ...]

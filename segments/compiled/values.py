@@ -112,6 +112,10 @@ def _number_end(text: Bytes, at: int) -> int:
 
 @compiled(PAIR(BYTES, INT, INTS, INT))
 def _float(text: Bytes, at: int, work: Ints, cell: int) -> tuple[int, int]:
+    """The bits of the nearest float. With an exponent, or more digits than are read here, it is left to Python.
+
+    `digits` are those from the first that is not 0 on; `point` are those behind the point, or -1 when some were left out.
+    """
     begin = at
     is_negative = text[at] == _MINUS
     if is_negative:

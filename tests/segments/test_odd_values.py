@@ -67,8 +67,12 @@ def read_whole(monkeypatch) -> list[bytes]:
     ],
 )  # fmt: skip
 def test_rows_whose_values_do_not_fit_are_told_by_their_values_alone(line, read_whole):
-    found = decoded(SCHEMA, b"\n".join([GOOD, line, line, GOOD, line]))
+    body = b"\n".join([GOOD, line, line, GOOD, line])
+    found = decoded(SCHEMA, body)
 
+    lines = LineReader(SCHEMA).read(body)
+    assert lines is not None
+    assert [bool(refused.odd) for refused in lines.refused] == [True] * 3
     assert found is not None
     assert [row.index for row in found.bad] == [1, 2, 4]
     assert all(row.raw == line.strip() for row in found.bad)

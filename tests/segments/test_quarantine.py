@@ -21,6 +21,7 @@ SCHEMA = parse_datafile(
     "SCHEMA > i Int64 `json:$.i`, f Float64 `json:$.f`, d Date `json:$.d`, a Array(Int64) `json:$.a[:]`, "
     "n_x Int8 `json:$.n.x`, n_y String `json:$.n.m.y`\n"
 ).schema
+PLAIN = b'{"i":"x","f":1.50'
 WHOLE = parse_datafile("SCHEMA > i Int64 `json:$.i`, all String `json:$`\n").schema
 
 
@@ -37,6 +38,9 @@ def check(schema: Schema, lines: list[bytes]) -> pa.RecordBatch:
     """The batch, which is the same without machine code."""
     bad = bad_rows(schema, lines)
     batch = Quarantine(schema).batch(bad, NOW)
+    plain = [row for _, row in bad if row.raw.startswith(PLAIN)]
+    if len(plain) > 8:
+        assert Quarantine(schema)._by_machine(plain) is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(line_reader, "_machine_code", None)
         assert Quarantine(schema).batch(bad, NOW).equals(batch)
@@ -63,6 +67,7 @@ def test_every_column_has_the_text_that_was_sent_for_it():
     other = b'{"i":2,\n"f":123456789012345678901234567890,"k":"no column"}'
     batch = check(SCHEMA, [sent] * 10 + [other, b"\xff not JSON"] + [sent])
 
+    assert sent.startswith(PLAIN)
     texts = {name: batch[name].to_pylist() for name in SCHEMA.names}
     first = {"i": "x", "f": "1.50", "d": "20240101", "a": '[1,2.0,{"b":null}]', "n_x": "true", "n_y": "é"}
     assert [texts[name][0] for name in SCHEMA.names] == list(first.values())
