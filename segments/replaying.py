@@ -23,7 +23,7 @@ ROWS_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """Rows that went in, and rows that still do not fit."""
+    """Rows that went in, and rows that stay: they still do not fit, or are no JSON objects."""
 
     successful: int
     remaining: int
@@ -41,7 +41,8 @@ def replay(disk: Disk, log: SourceLog, lsns: pa.Array | None, now: datetime) -> 
     successful = remaining = 0
     for ref in snapshot.quarantine.segments:
         check_segment(disk, ref)
-    for found, texts in _quarantined(disk, snapshot, lsns):
+    for found, texts, others in _quarantined(disk, snapshot, lsns):
+        remaining += others
         events = parse_lines([text.encode() for text in texts])
         bad = {row.index for row in decode(log.schema, events, now.astimezone(UTC).replace(tzinfo=None)).bad}
         good = [index for index in range(len(events)) if index not in bad]
@@ -55,8 +56,11 @@ def replay(disk: Disk, log: SourceLog, lsns: pa.Array | None, now: datetime) -> 
     return Replayed(successful, remaining)
 
 
-def _quarantined(disk: Disk, snapshot: Snapshot, lsns: pa.Array | None) -> Iterator[tuple[list[int], list[str]]]:
-    """The LSNs and texts of rows that are in quarantine, a part at a time."""
+_Part = tuple[list[int], list[str], int]
+
+
+def _quarantined(disk: Disk, snapshot: Snapshot, lsns: pa.Array | None) -> Iterator[_Part]:
+    """The LSNs and texts of rows that are in quarantine, a part at a time, and how many more there are that are no JSON objects."""
     for ref in snapshot.quarantine.segments:
         file = open_segment(disk, ref)
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=_COLUMNS):
@@ -66,10 +70,10 @@ def _quarantined(disk: Disk, snapshot: Snapshot, lsns: pa.Array | None) -> Itera
         yield from _chosen(tail.slice(start, ROWS_AT_ONCE), snapshot.replayed, lsns)
 
 
-def _chosen(rows: pa.Table, replayed: pa.Array, lsns: pa.Array | None) -> Iterator[tuple[list[int], list[str]]]:
+def _chosen(rows: pa.Table, replayed: pa.Array, lsns: pa.Array | None) -> Iterator[_Part]:
     rows = rows.filter(pc.invert(pc.is_in(rows["c__lsn"], replayed)))
-    rows = rows.filter(pc.not_equal(pc.list_element(rows["c__error_column"], 0), ""))
     if lsns is not None:
         rows = rows.filter(pc.is_in(rows["c__lsn"], lsns))
+    objects = rows.filter(pc.not_equal(pc.list_element(rows["c__error_column"], 0), ""))
     if rows.num_rows:
-        yield rows["c__lsn"].to_pylist(), rows["c__row"].to_pylist()
+        yield objects["c__lsn"].to_pylist(), objects["c__row"].to_pylist(), rows.num_rows - objects.num_rows

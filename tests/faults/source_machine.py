@@ -261,13 +261,14 @@ class SourceMachine(RuleBasedStateMachine):
         name, model = self.pick(place)
         waiting = {lsn: event for lsn, event in model.now.quarantined.items() if event.kind != "junk"}
         fitting = [(lsn, event) for lsn, event in sorted(waiting.items()) if event.fits(model.shape)]
+        staying = len(model.now.quarantined) - len(fitting)
         first = model.now.last + 1
         coming = [
             Group(number, (event,), model.shape, replays=frozenset({lsn}))
             for number, (lsn, event) in enumerate(fitting, first)
         ]
         done = self.store.attempt(name, lambda: replay(self.store.disk, model.log, None, self.store.now), fault, coming)
-        assert done in (None, Replayed(len(fitting), len(waiting) - len(fitting)))
+        assert done in (None, Replayed(len(fitting), staying))
 
     @rule(place=places, new=st.sampled_from(SPARE_NAMES + NAMES), fault=faults)
     def rename(self, place: int, new: str, fault: Fault | None) -> None:
