@@ -32,7 +32,7 @@ async def run_child(orders: Orders, *, lock_descriptor: int) -> list[Result]:
 async def _run(orders: Orders, lock_descriptor: int) -> bytes:
     """The lines that the child prints. Raises OSError or trio.BrokenResourceError when it can't be run."""
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "daemon.compaction_worker"],
+        [sys.executable, "-P", "-m", "daemon.compaction_worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pass_fds=[lock_descriptor],

@@ -159,7 +159,7 @@ class Fronts:
         passed = [theirs.fileno(), *(one.fileno() for one in self._listening[number])]
         # The daemon numbers its own requests too.
         numbers = [theirs.fileno(), number + 1, len(self._listening) + 1, *passed[1:]]
-        command = [sys.executable, "-m", "daemon.front", *map(str, numbers)]
+        command = [sys.executable, "-P", "-m", "daemon.front", *map(str, numbers)]
         # A group of its own: what a terminal sends is for the daemon, which tells the front in its own time.
         link = Link(ours)
         try:

@@ -36,8 +36,10 @@ class LineCode:
             code = await trio.to_thread.run_sync(kept)
             if code is None:
                 code = (await trio.run_process(MAKE, capture_stdout=True)).stdout
+                await trio.to_thread.run_sync(use, code)
                 await trio.to_thread.run_sync(keep, code)
-            await trio.to_thread.run_sync(use, code)
+            else:
+                await trio.to_thread.run_sync(use, code)
         except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
             _log.warning(
                 "the machine code that reads lines can't be loaded; they are read more slowly", reason=repr(error)

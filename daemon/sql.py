@@ -183,7 +183,7 @@ class SqlWorker:
         # Without the daemon's own settings, among which may be the admin token.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SILTSTONE")}
         self._process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "query.sql_worker", worker.encode()],
+            [sys.executable, "-P", "-m", "query.sql_worker", worker.encode()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

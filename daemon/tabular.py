@@ -104,7 +104,7 @@ async def parquet_to_events(body: bytes, schema: Schema | None) -> bytes:
     columns = () if schema is None else schema.columns
     paths = orjson.dumps({column.name.lower(): column.path for column in columns if column.path})
     done = await trio.run_process(
-        [sys.executable, "-m", "daemon.parquet_worker"],
+        [sys.executable, "-P", "-m", "daemon.parquet_worker"],
         stdin=paths + b"\n" + body,
         capture_stdout=True,
         capture_stderr=True,

@@ -24,7 +24,6 @@ from segments.schema import Schema
 
 PART_BYTES = 1 << 20
 """What one thread decodes at a time: small enough that the last part of a body is soon done."""
-_BRACKETS = (b"[", b"{")
 FEW_OF = 8
 """One line in so many may be refused by the machine code and read by itself; of more, pyarrow may take all at once."""
 
@@ -106,12 +105,9 @@ class BulkDecoder:
                 reason = known[slot, value]
             else:
                 try:
-                    reason = misfit(column, value, raw)
+                    reason = known[slot, value] = misfit(column, value)
                 except orjson.JSONDecodeError:
                     return None
-                if value[:1] not in _BRACKETS:
-                    # What is in brackets is read as the whole line needs it.
-                    known[slot, value] = reason
             if reason is None:
                 return None
             errors.append((column.name, reason))

@@ -90,10 +90,15 @@ def _no_rows(schema: Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema=schema.arrow)
 
 
-def misfit(column: Column, value: bytes, line: bytes) -> str | None:
-    """Why the column does not take this value of an object in the line; None when it does. Raises JSONDecodeError."""
+def misfit(column: Column, value: bytes) -> str | None:
+    """Why the column does not take this value; None when it does, or when it takes the whole line to tell.
+
+    Raises JSONDecodeError.
+    """
     read = orjson.loads(value)
-    if _is_lossy(column.type, read, line):
+    if _is_lossy(column.type, read):
+        if _is_doubtful(column.type, read):
+            return None
         read = exact(value)
     try:
         convert(column.type, read)
@@ -102,15 +107,18 @@ def misfit(column: Column, value: bytes, line: bytes) -> str | None:
     return None
 
 
-def _is_lossy(kind: ColumnType, value: Any, line: bytes) -> bool:
-    """Whether orjson may have dropped digits of a value of this line that such a column needs."""
+def _is_lossy(kind: ColumnType, value: Any) -> bool:
+    """Whether orjson may have dropped digits of a value that such a column needs."""
     if type(value) is float:
         return kind.takes_literals or has_huge_float(value)
     if not isinstance(value, list | dict):
         return False
-    if kind.takes_literals:
-        return has_float(value)
-    return may_hold_huge_integers(line) and has_huge_float(value)
+    return has_float(value) if kind.takes_literals else has_huge_float(value)
+
+
+def _is_doubtful(kind: ColumnType, value: Any) -> bool:
+    """Whether a lossy value is read again only if its line may hold integers beyond 64 bits."""
+    return isinstance(value, list | dict) and not kind.takes_literals
 
 
 class _Rows:
@@ -120,6 +128,7 @@ class _Rows:
         self._events = events
         self._objects = [_NOT_AN_OBJECT if value is None else value for value in events.objects]
         self._exact: dict[int, Any] = {}
+        self._huge: dict[int, bool] = {}
 
     def texts(self) -> list[str | None]:
         """The events as they were sent; None for one that is no object, which may not even be text."""
@@ -146,8 +155,16 @@ class _Rows:
         if not {float, list, dict} & set(map(type, values)):
             return
         for index, value in enumerate(values):
-            if _is_lossy(column.type, value, self._events.raws[index]):
+            if _is_lossy(column.type, value) and (
+                not _is_doubtful(column.type, value) or self._may_hold_huge_integers(index)
+            ):
                 values[index] = value_at(column.path, self._read_exactly(index))
+
+    def _may_hold_huge_integers(self, index: int) -> bool:
+        # Of a line of a megabyte it takes 50 ms to tell, and there may be hundreds of columns that ask.
+        if index not in self._huge:
+            self._huge[index] = may_hold_huge_integers(self._events.raws[index])
+        return self._huge[index]
 
     def _read_exactly(self, index: int) -> Any:
         if index not in self._exact:

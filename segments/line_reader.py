@@ -74,8 +74,10 @@ def load() -> None:
     code = kept()
     if code is None:
         code = subprocess.run(MAKE, stdout=subprocess.PIPE, check=True).stdout
+        use(code)
         keep(code)
-    use(code)
+    else:
+        use(code)
 
 
 def use(code: bytes) -> None:
@@ -94,7 +96,7 @@ class Refused(NamedTuple):
     """A line that has to be looked at otherwise: its place in the text, and its number among the events.
 
     When it has odd values it is an object in which everything else fits, and has no keys that no column takes. What is in
-    the brackets of such a value may not be JSON.
+    the brackets of an odd value may not be JSON; of no other it has been left to Python to tell.
     """
 
     begin: int

@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-MAKE = (sys.executable, "-m", "segments.compiled.make")
-"""The command that prints the object file, sealed."""
+MAKE = (sys.executable, "-P", "-m", "segments.compiled.make")
+"""The command that prints the object file, sealed. No code comes from the directory that the daemon was started in."""
 _ARGUMENTS = {"scan": "pnpppppp", "pack": "ppppppnpppppp", "count": "pnn"}
 """A letter for each argument: a pointer or a number."""
 NAMES = tuple(_ARGUMENTS)
@@ -55,7 +55,7 @@ def kept() -> bytes | None:
     """What `MAKE` printed, if it is kept, and whole: a power cut may have torn it."""
     for place in _places():
         try:
-            code = place.read_bytes()
+            code = place.read_bytes() if place.is_file() else b""
         except OSError:
             continue
         if _is_whole(code):
@@ -86,7 +86,10 @@ def link(code: bytes) -> MachineCode:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code[_DIGEST_BYTES:]))
     engine.finalize_object()
-    scan, pack, count = (_function(engine.get_function_address(name), kinds) for name, kinds in _ARGUMENTS.items())
+    addresses = [engine.get_function_address(name) for name in NAMES]
+    if not all(addresses):
+        raise RuntimeError("the machine code lacks a function")
+    scan, pack, count = map(_function, addresses, _ARGUMENTS.values())
     return MachineCode(scan, pack, count, engine)
 
 

@@ -47,7 +47,7 @@ def test_what_another_process_prints_is_kept_and_used(monkeypatch):
     monkeypatch.setattr(line_code, "use", lambda code: done.append(("used", code)))
     run_wanted()
 
-    assert done == [("kept", b"code\n"), ("used", b"code\n")]
+    assert done == [("used", b"code\n"), ("kept", b"code\n")]
 
 
 def test_a_daemon_that_ends_meanwhile_ends_the_maker(monkeypatch, tmp_path):
