@@ -112,7 +112,7 @@ def test_more_odd_values_than_there_is_room_for_leave_their_lines_to_be_read_who
     assert decoded(SCHEMA, b"\n".join([line] * 100)) is not None
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_values_are_what_they_are_line_by_line(data):
     columns = data.draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=4))
