@@ -164,3 +164,13 @@ def test_the_page_about_the_http_interface_is_what_its_tests_state():
 
     assert page == render(), "run scripts/http-api"
     assert page.count("::test_") >= 80
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_processes_that_we_start_take_no_code_from_the_working_directory(path):
+    assert 'sys.executable, "-m"' not in path.read_text() or path.parts[-2] not in {
+        "daemon",
+        "segments",
+        "compiled",
+        "query",
+    }
