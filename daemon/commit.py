@@ -9,6 +9,7 @@ from daemon.inbox import ActorFailed, Errand, Group
 from segments.errors import StorageError
 from segments.group import Outcome, Prepared
 from segments.source_log import SourceLog
+from segments.wal_append import Append, Appended
 
 _log = structlog.get_logger("ingest")
 
@@ -20,6 +21,7 @@ class Commit:
     """
 
     __slots__ = (
+        "_append",
         "_landed",
         "_outcomes",
         "_prepared",
@@ -38,6 +40,7 @@ class Commit:
         self._source_log = log
         self._landed = landed
         self._prepared: Prepared | None = None
+        self._append: Append | None = None
         self._outcomes: tuple[Outcome, ...] = ()
         self.group = group
         self.errand = errand
@@ -59,6 +62,26 @@ class Commit:
             )
         except StorageError as error:
             self._refuse(error)
+
+    def append(self) -> Append | None:
+        """The one write and perhaps one sync that this is, for who has the disk do them and then calls `end`; None when it is
+        more."""
+        if self._prepared is None or self.errand is not None or self.mark:
+            return None
+        self._append = self._source_log.begin(self._prepared)
+        return self._append
+
+    def end(self, appended: Appended) -> None:
+        """Go by what the disk has said. In a thread if that was an error."""
+        assert self._prepared is not None
+        assert self._append is not None
+        try:
+            outcomes = self._source_log.end(self._prepared, self._append, appended)
+        except StorageError as error:
+            self._refuse(error)
+        else:
+            for ticket, outcome in zip(self.group.tickets, outcomes, strict=True):
+                ticket.outcome = outcome
 
     def write(self) -> None:
         """In a thread: hand the rows to the kernel."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.warm_up import When
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -29,6 +31,7 @@ class Config:
     """Whether `GET /tokens` gives the admin token to programs on this machine, which `tb` without --cloud asks for."""
     auto_create: bool = True
     """Whether a first event makes its data source."""
+    machine_code: When = When.AUTO
     limit_requests: int = 0
     limit_bytes: int = 0
     """For each data source and second; 0 is no limit."""

@@ -18,11 +18,11 @@ from daemon.config import INLINE_BYTES_MAX
 from daemon.inbox import ActorClosing, InboxFull
 from daemon.ingest import Ingest
 from daemon.intake import Intake
-from daemon.line_code import BODY_BYTES_MIN
 from daemon.rate_limit import RateLimited, RateLimits
 from daemon.row_limit import Counted, check_rows
 from daemon.sources import Sources
 from daemon.tokens import Token
+from daemon.warm_up import BODY_BYTES_MIN
 from segments.bulk import BulkDecoder
 from segments.datafile_print import print_schema
 from segments.decode import Decoded, decode
@@ -149,7 +149,7 @@ class EventsApi:
                 write = Write(decoded, key)
                 size = size_in_memory(len(body), decoded, schema)
             reservation.hold(size)
-            self.intake.line_code.saw(len(body))
+            self.intake.warm_up.saw(len(body))
             try:
                 outcome = await actor.submit(write, size_bytes=size, durably=call.wait)
             except ActorClosing:

@@ -9,7 +9,7 @@ from daemon.answers import Refused, Request
 from daemon.body import BrokenCoding, UnfoldsTooFar, codec_of, unfold
 from daemon.body_flow import BodyTooLarge, Sink
 from daemon.disk_space import DiskSpace
-from daemon.line_code import LineCode
+from daemon.warm_up import WarmUp
 
 UNPACKED_AT_ONCE = 2
 """As Python objects, rows of a few bytes take fifty times their size, which no budget for bytes counts."""
@@ -18,9 +18,9 @@ UNPACKED_AT_ONCE = 2
 class Intake:
     """Reads bodies; one for the daemon. Who makes objects of all of a large one holds `unpacking` meanwhile."""
 
-    def __init__(self, budget: Budget, space: DiskSpace, *, bytes_max: int) -> None:
+    def __init__(self, budget: Budget, space: DiskSpace, warm_up: WarmUp, *, bytes_max: int) -> None:
         self.budget = budget
-        self.line_code = LineCode()
+        self.warm_up = warm_up
         self.unpacking = trio.CapacityLimiter(UNPACKED_AT_ONCE)
         self.space = space
         self.bytes_max = bytes_max

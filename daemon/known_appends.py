@@ -18,7 +18,6 @@ from daemon.head_cache import Head, KnownHead
 from daemon.inbox import ActorClosing, InboxFull, Ticket
 from daemon.ingest import Ingest
 from daemon.intake import Intake
-from daemon.line_code import BODY_BYTES_MIN
 from daemon.rate_limit import RateLimits
 from daemon.refusals import refusal, written
 from daemon.request_log import Line, RequestLog
@@ -26,6 +25,7 @@ from daemon.row_limit import check_rows
 from daemon.sources import Sources
 from daemon.target import parse_target, presented_token
 from daemon.tokens import Token, Tokens
+from daemon.warm_up import BODY_BYTES_MIN
 from segments.errors import BodyRejected, Corruption, SchemaChanged
 from segments.group import Committed, Write
 from segments.lines import parse_body
@@ -114,7 +114,7 @@ class KnownAppends:
         except (ActorClosing, InboxFull):
             self._intake.budget.give_back(held)
             return None
-        self._intake.line_code.saw(len(body))
+        self._intake.warm_up.saw(len(body))
         self._begun.add(actor)
         return Append(call, ticket, request_id, len(body), held, time())
 

@@ -4,6 +4,7 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 import structlog
@@ -29,10 +30,14 @@ from daemon.routes import Routes
 from daemon.sources import Sources
 from daemon.sql import SqlConfig, SqlWorker
 from daemon.tokens import Tokens, open_tokens
+from daemon.warm_up import WarmUp
+from daemon.writer_threads import WriterThreads, writer_threads
+from segments.compiled.load import MachineCode
 from segments.disk import Disk
 from segments.errors import DataDirLocked, UnknownDirectory
 from segments.filenames import DataDir
 from segments.format_version import check_format, write_format
+from segments.line_reader import use
 from segments.recovery import remove_unborn
 
 LOCK_PATIENCE_S = 1.0
@@ -49,7 +54,8 @@ class _Owned:
     data: DataDir
     disk: Disk
     tokens: Tokens
-    lock_descriptor: int
+    lock: int
+    """A descriptor."""
 
 
 async def serve(config: Config, announce: Callable[[str], None]) -> None:
@@ -64,11 +70,13 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         owned = await _own(config)
         watch = Watch(connections_max())
         space = DiskSpace(owned.data.path, config.min_free_bytes)
-        async with _sql_worker(owned.data, space) as worker, trio.open_nursery() as actors:
-            sources = Sources(owned.disk, owned.data, config, actors)
+        queries = _sql_worker(owned.data, space)
+        async with queries as worker, writer_threads() as threads, trio.open_nursery() as actors:
+            sources = Sources(owned.disk, owned.data, config, threads, actors)
             async with trio.open_nursery() as background:
                 log = RequestLog()
-                intake = Intake(Budget(config.memory_bytes), space, bytes_max=config.max_body_bytes)
+                warm_up = WarmUp(config.machine_code, partial(_use, threads))
+                intake = Intake(Budget(config.memory_bytes), space, warm_up, bytes_max=config.max_body_bytes)
                 limits = RateLimits(requests=config.limit_requests, bytes_=config.limit_bytes)
                 events = EventsApi(sources, intake, limits)
                 router = build_router(config, owned.disk, sources, owned.tokens, worker, log, events)
@@ -78,13 +86,12 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 appends = KnownAppends(sources, owned.tokens, intake, limits, log)
                 fast_path = FastPath(heads, appends, watch)
                 routes = Routes(router, owned.tokens, watch, log, heads, fast_path)
-                lock = owned.lock_descriptor
-                merger = Merger(sources, owned.disk, space, lock_descriptor=lock)
-                compactor = Compactor(sources, merger, interval_s=config.compact_interval_s, lock_descriptor=lock)
+                merger = Merger(sources, owned.disk, space, lock_descriptor=owned.lock)
+                compactor = Compactor(sources, merger, interval_s=config.compact_interval_s, lock_descriptor=owned.lock)
                 background.start_soon(watch.run)
                 background.start_soon(fast_path.run)
                 background.start_soon(space.run)
-                background.start_soon(intake.line_code.run)
+                await background.start(warm_up.run)
                 background.start_soon(KeyRoom(sources).run)
                 background.start_soon(compactor.run)
                 background.start_soon(sources.open_all)
@@ -108,6 +115,11 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 sources.close()
                 background.cancel_scope.cancel()
         _log.info("stopped")
+
+
+def _use(threads: WriterThreads, code: MachineCode) -> None:
+    use(code)
+    threads.use(code)
 
 
 def _sql_worker(data: DataDir, space: DiskSpace) -> SqlWorker:

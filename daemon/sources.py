@@ -33,12 +33,14 @@ class NameClash(SchemaError):
 class Sources:
     """All sources of the data directory; actors run in the nursery that it is given."""
 
-    def __init__(self, disk: Disk, data: DataDir, config: Config, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, disk: Disk, data: DataDir, config: Config, threads: WriterThreads, nursery: trio.Nursery
+    ) -> None:
         self._disk = disk
         self._data = data
         self._config = config
         self._nursery = nursery
-        self._threads = WriterThreads()
+        self._threads = threads
         self.key_memory = KeyMemory(config.keys_memory_bytes)
         self._names = {name.lower(): name for name in disk.listdir(data.sources) if name_problem(name) is None}
         self._ids: dict[str, str] = {}

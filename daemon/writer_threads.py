@@ -1,16 +1,23 @@
-"""Standing threads for commits: a commit costs one hand-over and one wake-up back, half of what a borrowed thread costs.
+"""Standing threads for commits, of two kinds.
 
-Commits of several sources that are begun together share both. A job is a few of them: first all write, then all sync,
-then all come back at once.
+Once there is machine code for it, commits that are one write and one sync go to threads that never take the interpreter lock
+(`segments.append_threads`). All others, and before that all, go to threads of Python's. There, commits of several sources that
+are begun together share a hand-over and a wake-up back: a job is a few of them; first all write, then all sync, then all come
+back at once.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from queue import SimpleQueue
 from typing import Protocol
 
 import trio
+
+from segments.append_threads import AppendThreads
+from segments.compiled.load import MachineCode
+from segments.wal_append import Append, Appended
 
 THREADS_MAX = 32
 JOB_COMMITS_MAX = 8
@@ -20,12 +27,19 @@ JOB_COMMITS_MAX = 8
 class Commit(Protocol):
     """What is done in a thread, `write` and `finish`; and then by Trio, `land` and `tell`, which must not raise."""
 
+    durably: bool
     failure: BaseException | None
-    """What `write` or `finish` has raised."""
+    """What `write`, `finish` or `end` has raised."""
 
     @property
     def is_quick(self) -> bool:
         """Whether others may wait for it."""
+
+    def append(self) -> Append | None:
+        """All that `write` and `finish` would ask of the disk; None when it is more than that. Changes nothing."""
+
+    def end(self, appended: Appended) -> None:
+        """Instead of `write` and `finish`: what the disk has said to `append`. In a thread if that was an error."""
 
     def write(self) -> None: ...
 
@@ -38,7 +52,30 @@ class Commit(Protocol):
         """What follows is on its way: time for what can be done meanwhile."""
 
 
-_Job = tuple[Sequence[Commit], trio.lowlevel.TrioToken]
+_Work = Callable[[Sequence[Commit]], None]
+_Job = tuple[_Work, Sequence[Commit], trio.lowlevel.TrioToken]
+
+
+def _write(commits: Sequence[Commit]) -> None:
+    for commit in commits:
+        try:
+            commit.write()
+        except BaseException as error:  # noqa: BLE001 -- raised where the commit came from
+            commit.failure = error
+    for commit in commits:
+        if commit.failure is None:
+            try:
+                commit.finish()
+            except BaseException as error:  # noqa: BLE001 -- raised where the commit came from
+                commit.failure = error
+
+
+def _end(commits: Sequence[Commit], appended: Appended) -> None:
+    for commit in commits:
+        try:
+            commit.end(appended)
+        except BaseException as error:  # noqa: BLE001 -- raised where the commit came from
+            commit.failure = error
 
 
 class WriterThreads:
@@ -46,11 +83,31 @@ class WriterThreads:
     end with the process."""
 
     def __init__(self) -> None:
+        self._appends: AppendThreads | None = None
+        self._appending: dict[int, Commit] = {}
+        self._has_appends = trio.Event()
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._under_way = 0
         self._started = 0
         self._gathered: list[Commit] = []
         self._gathering = False
+
+    def use(self, code: MachineCode) -> None:
+        """From now on, have machine code do what it can. Raises RuntimeError or OSError, and goes on without it."""
+        self._appends = AppendThreads(code)
+        self._has_appends.set()
+
+    async def run(self) -> None:
+        """Land what machine code has done, until cancelled; nothing may be under way then."""
+        await self._has_appends.wait()
+        assert self._appends is not None
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(self._appends.ended)
+                self._land(self._appends)
+        finally:
+            self._appends.close()
+            self._appends = None
 
     def start(self, commit: Commit) -> None:
         """Have the commit done in a thread, and told of by Trio in its next round. There is no way to cut it short.
@@ -73,6 +130,10 @@ class WriterThreads:
 
     def _hand_over(self) -> None:
         gathered, self._gathered = self._gathered, []
+        if self._appends is not None:
+            appends = self._appends
+            gathered = [commit for commit in gathered if not self._append(appends, commit)]
+            appends.start()
         if len(gathered) <= 1:
             for commit in gathered:
                 self._put([commit])
@@ -88,7 +149,31 @@ class WriterThreads:
         for job in range(jobs):
             self._put(quick[job::jobs])
 
-    def _put(self, commits: Sequence[Commit]) -> None:
+    def _append(self, appends: AppendThreads, commit: Commit) -> bool:
+        """Whether machine code does it."""
+        try:
+            append = commit.append() if appends.has_room else None
+        except Exception:  # noqa: BLE001 -- met again by the thread that does the commit instead, which says so
+            append = None
+        if append is None:
+            return False
+        self._appending[appends.put(append, durably=commit.durably)] = commit
+        return True
+
+    def _land(self, appends: AppendThreads) -> None:
+        landed = []
+        for number, appended in appends.take():
+            commit = self._appending.pop(number)
+            end = partial(_end, appended=appended)
+            if appended.error is None:
+                end([commit])
+                landed.append(commit)
+            else:
+                # What is left of the file has to be saved, or given up.
+                self._put([commit], end)
+        self._go_on(landed)
+
+    def _put(self, commits: Sequence[Commit], work: _Work = _write) -> None:
         if self._under_way == self._started and self._started < THREADS_MAX:
             try:
                 self._start_one()
@@ -98,10 +183,13 @@ class WriterThreads:
                     commit.land()
                 return
         self._under_way += 1
-        self._jobs.put((commits, trio.lowlevel.current_trio_token()))
+        self._jobs.put((work, commits, trio.lowlevel.current_trio_token()))
 
-    def _end(self, commits: Sequence[Commit]) -> None:
+    def _end_job(self, commits: Sequence[Commit]) -> None:
         self._under_way -= 1
+        self._go_on(commits)
+
+    def _go_on(self, commits: Sequence[Commit]) -> None:
         with self.together():
             for commit in commits:
                 commit.land()
@@ -121,17 +209,25 @@ class WriterThreads:
 
     def _serve(self) -> None:
         while True:
-            commits, token = self._jobs.get()
-            for commit in commits:
-                try:
-                    commit.write()
-                except BaseException as error:  # noqa: BLE001 -- raised where the commit came from
-                    commit.failure = error
-            for commit in commits:
-                if commit.failure is None:
-                    try:
-                        commit.finish()
-                    except BaseException as error:  # noqa: BLE001 -- raised where the commit came from
-                        commit.failure = error
-            token.run_sync_soon(self._end, commits)
-            del commits
+            work, commits, token = self._jobs.get()
+            work(commits)
+            token.run_sync_soon(self._end_job, commits)
+            del work, commits
+
+
+@asynccontextmanager
+async def writer_threads() -> AsyncIterator[WriterThreads]:
+    """Threads for the actors that run in the block: whatever cancels them, what they have begun is landed to the end."""
+    threads = WriterThreads()
+    async with trio.open_nursery() as nursery:
+        landing = trio.CancelScope(shield=True)
+        nursery.start_soon(_run_in, landing, threads)
+        try:
+            yield threads
+        finally:
+            landing.cancel()
+
+
+async def _run_in(scope: trio.CancelScope, threads: WriterThreads) -> None:
+    with scope:
+        await threads.run()

@@ -28,6 +28,11 @@ _renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 class Disk:
     """The real file system. All methods raise OSError as the kernel reports it. Any two of them are the same."""
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether its descriptors may be written to and synced without asking it; not those of a disk that stands in for it."""
+        return type(self) is Disk
+
     def create(self, path: Path, mode: int) -> int:
         """Create a file that must not exist and return a descriptor open for writing."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

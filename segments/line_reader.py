@@ -5,19 +5,17 @@ seconds. Until it is there lines are read otherwise, and mean the same.
 """
 
 import ctypes
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from threading import Lock
 from typing import NamedTuple
 
 import orjson
 import pyarrow as pa
 
 from segments.batch_message import BatchMessage
-from segments.compiled.load import MAKE, MachineCode, keep, kept, link
+from segments.compiled.load import MachineCode
 from segments.compiled.plan import (
     ARRAY,
     COLUMN_INTS,
@@ -62,30 +60,14 @@ _INT_BYTES = 8
 _OFFSET_BYTES = 4
 _COLUMN_EXTRA = 64
 """More than the ends of a column's buffers take, when all are rounded up."""
-_loading = Lock()
 _machine_code: MachineCode | None = None
 
 
-def load() -> None:
-    """Have the machine code ready; takes a tenth of a second, and several seconds when it has never been made.
-
-    Raises CalledProcessError, RuntimeError or OSError when it can't be had.
-    """
-    code = kept()
-    if code is None:
-        code = subprocess.run(MAKE, stdout=subprocess.PIPE, check=True).stdout
-        use(code)
-        keep(code)
-    else:
-        use(code)
-
-
-def use(code: bytes) -> None:
-    """From now on lines are read by this machine code, unless there is some already. Raises RuntimeError or OSError."""
+def use(code: MachineCode) -> None:
+    """From now on lines are read by this machine code, unless there is some already."""
     global _machine_code  # noqa: PLW0603 -- code is one for the process, as modules are
-    with _loading:
-        if _machine_code is None:
-            _machine_code = link(code)
+    if _machine_code is None:
+        _machine_code = code
 
 
 Odd = tuple[int, int, int]

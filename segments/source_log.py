@@ -15,7 +15,7 @@ from segments.datafile_print import print_schema
 from segments.disk import Disk
 from segments.errors import Corruption, SourceDamaged, WriteFailed
 from segments.filenames import Lsn, SourceDir
-from segments.frame import NONCE_BYTES, FileHeader, Sections
+from segments.frame import NONCE_BYTES, FileHeader
 from segments.group import Outcome, Prepared, Write, answered, answers, is_plain, number, split
 from segments.group_encoder import GroupEncoder
 from segments.identity import Identity
@@ -23,6 +23,7 @@ from segments.keys import KeyWindow, Notes, encode_notes
 from segments.line_reader import LineReader
 from segments.schema import Schema
 from segments.unknown_keys import UnknownKeys, note
+from segments.wal_append import Append, Appended
 from segments.wal_writer import WalWriter
 
 SEAL_BYTES = 64 * 1024 * 1024
@@ -112,14 +113,37 @@ class SourceLog:
 
     def write(self, prepared: Prepared, *, durably: bool) -> tuple[Outcome, ...]:
         """The second half. Raises as `commit`."""
-        if prepared.count:
-            self._append(prepared.count, prepared.sections, prepared.at)
-            if prepared.keys:
-                self.keys.add(prepared.keys)
-            for path, seen in prepared.unknown.items():
-                note(self.unknown, path, seen)
-        if durably:
-            self.sync()
+        if not prepared.count:
+            if durably:
+                self.sync()
+            return prepared.outcomes
+        writer = self._writer_at(prepared.at)
+        append = writer.append(prepared.count, prepared.sections)
+        return self.end(prepared, append, append.make(self._disk, durably=durably))
+
+    def begin(self, prepared: Prepared) -> Append | None:
+        """All that `write` would ask of the disk, for who does it in its place and then calls `end`; None when it is more."""
+        writer = self._writer
+        if writer is None or not prepared.count or self._is_over(writer, prepared.at) or not self._disk.is_bare:
+            return None
+        return writer.append(prepared.count, prepared.sections)
+
+    def end(self, prepared: Prepared, append: Append, appended: Appended) -> tuple[Outcome, ...]:
+        """What follows from what the disk said. Raises as `commit`; touches the disk only then."""
+        assert self._writer is not None
+        if not appended.is_written:
+            assert appended.error is not None
+            raise self._abandon(appended.error, may_sync=True) from appended.error
+        self._writer.note(append, appended)
+        self.appended_lsn = Lsn(self.appended_lsn + append.count)
+        if prepared.keys:
+            self.keys.add(prepared.keys)
+        for path, seen in prepared.unknown.items():
+            note(self.unknown, path, seen)
+        if appended.error is not None:
+            raise self._abandon(appended.error, may_sync=False) from appended.error
+        if appended.is_synced:
+            self._note_synced()
         return prepared.outcomes
 
     def sync(self) -> None:
@@ -129,8 +153,11 @@ class SourceLog:
                 self._writer.sync()
             except OSError as error:
                 raise self._abandon(error, may_sync=False) from error
-            self.durable_lsn = self.appended_lsn
-            self.keys.trim()
+            self._note_synced()
+
+    def _note_synced(self) -> None:
+        self.durable_lsn = self.appended_lsn
+        self.keys.trim()
 
     def mark(self) -> None:
         """Vouch for the last commit, so that rot in it can be told from a torn tail. Raises WriteFailed."""
@@ -166,18 +193,20 @@ class SourceLog:
             self._writer.close()
             self._writer = None
 
-    def _append(self, count: int, sections: Sections, now: datetime) -> None:
-        writer = self._writer
-        if writer is not None and (writer.header.day != self._day_of(now) or writer.size_bytes >= SEAL_BYTES):
+    def _writer_at(self, now: datetime) -> WalWriter:
+        """Of the file for rows of `now`, which may have to be made. Raises WriteFailed."""
+        if self._writer is not None and self._is_over(self._writer, now):
             self.seal()
-        try:
-            if self._writer is None:
+        if self._writer is None:
+            try:
                 self._start_file(now)
-            assert self._writer is not None
-            self._writer.append(count, sections)
-        except OSError as error:
-            raise self._abandon(error, may_sync=True) from error
-        self.appended_lsn = Lsn(self.appended_lsn + count)
+            except OSError as error:
+                raise self._abandon(error, may_sync=True) from error
+        assert self._writer is not None
+        return self._writer
+
+    def _is_over(self, writer: WalWriter, now: datetime) -> bool:
+        return writer.header.day != self._day_of(now) or writer.size_bytes >= SEAL_BYTES
 
     def _day_of(self, now: datetime) -> date:
         # A clock that goes back must not reopen a day that may be over for readers and the compactor.

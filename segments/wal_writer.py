@@ -5,6 +5,7 @@ from pathlib import Path
 from segments.disk import Disk, publish
 from segments.filenames import Lsn, SourceDir, WalName
 from segments.frame import FileHeader, Sections, encode_frame, encode_header
+from segments.wal_append import Append, Appended
 
 
 class WalWriter:
@@ -28,8 +29,8 @@ class WalWriter:
         publish(disk, path, data)
         return cls(disk, path, disk.open_to_write(path), header, size=len(data), crc=crc)
 
-    def append(self, count: int, sections: Sections) -> None:
-        """Hand one frame of `count` rows to the kernel. It is not durable before `sync` returns."""
+    def append(self, count: int, sections: Sections) -> Append:
+        """The frame of `count` rows, to be made; then `note` what became of it, before anything else."""
         data, crc = encode_frame(
             nonce=self.header.nonce,
             first_lsn=self.next_lsn,
@@ -38,10 +39,15 @@ class WalWriter:
             previous_crc=self._previous_crc,
             sections=sections,
         )
-        self._disk.pwrite(self._descriptor, data, self.size_bytes)
-        self.size_bytes += len(data)
-        self._previous_crc = crc
-        self.next_lsn = Lsn(self.next_lsn + count)
+        return Append(self._descriptor, self.size_bytes, data, crc, count)
+
+    def note(self, append: Append, appended: Appended) -> None:
+        """It was written, and is durable if it was synced."""
+        self.size_bytes += len(append.data)
+        self._previous_crc = append.crc
+        self.next_lsn = Lsn(self.next_lsn + append.count)
+        if appended.is_synced:
+            self.durable_lsn = Lsn(self.next_lsn - 1)
 
     def sync(self) -> None:
         """Return once every appended frame is durable."""
@@ -53,7 +59,11 @@ class WalWriter:
 
         Without it a later flipped bit in the last frame would look like a torn tail.
         """
-        self.append(0, (b"", b"", b""))
+        append = self.append(0, (b"", b"", b""))
+        appended = append.make(self._disk, durably=False)
+        if appended.error is not None:
+            raise appended.error
+        self.note(append, appended)
 
     def abandon(self) -> None:
         """Let go of a file that may be dead, so that nobody reads from memory what the device never took."""

@@ -21,6 +21,7 @@ types: Any = numba_types
 INT = types.int64
 UNSIGNED = types.uint64
 BOOLEAN = types.boolean
+INT32 = types.int32
 PAIR = types.UniTuple(INT, 2)
 BYTES = types.CPointer(types.uint8)
 INT16S = types.CPointer(types.int16)
@@ -31,6 +32,11 @@ INTS = types.CPointer(types.int64)
 def compiled(signature: object) -> Callable[[F], F]:
     """Of a function that only other such functions call."""
     return cast(Callable[[F], F], njit(signature, nogil=True, error_model="numpy"))
+
+
+def library(name: str, signature: object) -> Callable[..., Any]:
+    """A function of the C library, as the process has it."""
+    return cast(Callable[..., Any], types.ExternalFunction(name, signature))
 
 
 def entry(signature: object) -> Callable[[F], Any]:

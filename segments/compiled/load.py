@@ -1,4 +1,4 @@
-"""The machine code that reads lines, as an object file: where it is kept, and how it becomes functions of this process.
+"""The machine code, as an object file: where it is kept, and how it becomes functions of this process.
 
 Another process makes it (`MAKE`), because that takes numba, several seconds and much memory; to load it takes a tenth of a
 second. It is for this processor alone, and for the sources that it was made of.
@@ -7,6 +7,7 @@ second. It is for this processor alone, and for the sources that it was made of.
 import ctypes
 import hashlib
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +19,7 @@ from typing import Any
 
 MAKE = (sys.executable, "-P", "-m", "segments.compiled.make")
 """The command that prints the object file, sealed. No code comes from the directory that the daemon was started in."""
-_ARGUMENTS = {"scan": "pnpppppp", "pack": "ppppppnpppppp", "count": "pnn"}
+_ARGUMENTS = {"scan": "pnpppppp", "pack": "ppppppnpppppp", "count": "pnn", "append": "nnpp"}
 """A letter for each argument: a pointer or a number."""
 NAMES = tuple(_ARGUMENTS)
 _DIGEST_BYTES = 32
@@ -29,10 +30,11 @@ _Function = Callable[..., int]
 class MachineCode:
     """Functions that are called without the interpreter lock, and what keeps them in memory."""
 
+    engine: Any
     scan: _Function
     pack: _Function
     count: _Function
-    engine: Any = None
+    append: _Function
 
 
 def target() -> Any:
@@ -78,6 +80,18 @@ def keep(code: bytes) -> None:
         return
 
 
+def loaded() -> MachineCode:
+    """The functions of what is kept, or of what `MAKE` prints, which is kept then. Raises CalledProcessError, RuntimeError or
+    OSError."""
+    code = kept()
+    if code is not None:
+        return link(code)
+    made = subprocess.run(MAKE, stdout=subprocess.PIPE, check=True).stdout
+    functions = link(made)
+    keep(made)
+    return functions
+
+
 def link(code: bytes) -> MachineCode:
     """The functions of what `MAKE` printed. Raises RuntimeError or OSError when it can't be had."""
     if not _is_whole(code):
@@ -89,8 +103,7 @@ def link(code: bytes) -> MachineCode:
     addresses = [engine.get_function_address(name) for name in NAMES]
     if not all(addresses):
         raise RuntimeError("the machine code lacks a function")
-    scan, pack, count = map(_function, addresses, _ARGUMENTS.values())
-    return MachineCode(scan, pack, count, engine)
+    return MachineCode(engine, *map(_function, addresses, _ARGUMENTS.values()))
 
 
 def _function(address: int, arguments: str) -> _Function:

@@ -1,4 +1,4 @@
-"""Make the machine code that reads lines, and print it: one object file that needs nothing of numba, or of Python.
+"""Make the machine code, and print it: one object file that needs nothing of numba, or of Python.
 
 Being one module whose only doors are `NAMES`, it is optimised as a whole: functions become part of their callers, and what
 numba does about exceptions, which none of them raises, goes away.
@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 from segments import hidden_numpy
 from segments.compiled.load import NAMES, sealed, target
 
-_NEEDED = {"memset", "memmove", "memcpy"}
+_NEEDED = {"memset", "memmove", "memcpy", "read", "write", "pwrite", "fdatasync", "__errno_location"}
 """What the object file may ask of the C library."""
 
 
@@ -21,12 +21,13 @@ def make() -> bytes:
     if sys.byteorder != "little":
         raise RuntimeError("there is no machine code for processors whose numbers begin with their highest byte")
     hidden_numpy.show()
-    from segments.compiled.pack import pack  # noqa: PLC0415 -- importing them compiles them
+    from segments.compiled.append import append  # noqa: PLC0415 -- importing them compiles them
+    from segments.compiled.pack import pack  # noqa: PLC0415
     from segments.compiled.scan import count, scan  # noqa: PLC0415
 
     machine = target()
     module: Any = llvm.parse_assembly("")
-    for name, function in zip(NAMES, (scan, pack, count), strict=True):
+    for name, function in zip(NAMES, (scan, pack, count, append), strict=True):
         module.link_in(llvm.parse_assembly(function.inspect_llvm()))
         module.get_function(function.native_name).name = name
     for value in (*module.functions, *module.global_variables):

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from daemon.writer_threads import THREADS_MAX, WriterThreads
+from segments.wal_append import Append, Appended
 
 
 @contextmanager
@@ -24,11 +25,18 @@ class Landing:
     """A commit that does `work`, and what came of it."""
 
     is_quick = True
+    durably = True
 
     def __init__(self, work: Callable[[], object]) -> None:
         self.failure: BaseException | None = None
         self.told = trio.Event()
         self._work = work
+
+    def append(self) -> Append | None:
+        return None
+
+    def end(self, appended: Appended) -> None:
+        raise AssertionError(appended)
 
     def write(self) -> None:
         pass

@@ -98,11 +98,13 @@ def test_a_call_that_another_thread_interrupts_is_put_together_again():
     ]
 
 
-def test_each_answer_follows_the_sync_that_covers_it(start, tmp_path):
+@pytest.mark.parametrize("code", ["now", "never"])
+def test_each_answer_follows_the_sync_that_covers_it(start, tmp_path, code):
     if not can_trace():
         pytest.skip("strace is not installed, or may not trace here")
     trace = tmp_path / "trace"
-    daemon: Daemon = start(prefix=("strace", "-f", "-y", "-s", "1000000", "-e", f"trace={CALLS}", "-o", str(trace)))
+    prefix = ("strace", "-f", "-y", "-s", "1000000", "-e", f"trace={CALLS}", "-o", str(trace))
+    daemon: Daemon = start("--machine-code", code, prefix=prefix)
     markers: dict[str, str] = {}
 
     def post(number: int) -> None:

@@ -91,7 +91,7 @@ def record(kind: FsKind, directory: Path, *, sources: int, bursts: int, seed: in
     device = BlockDevice(directory / "base", directory / "device")
     env = {"PYTHONPATH": str(SEAM), "SILTSTONE_SEAM_LOG": str(directory / "seam"), "SILTSTONE_SEAM_UNSYNCED": unsynced}
     with device.attached(), FileSystem(kind, device.disk, directory / "data").mounted() as mounted:
-        daemon = Daemon(mounted.mount_point, *INTERVALS, env=env if unsynced else {})
+        daemon = Daemon(mounted.mount_point, *INTERVALS, "--machine-code", "now", env=env if unsynced else {})
         try:
             story = PositionedStory(daemon.start(), device, sources=sources, bursts=bursts, seed=seed)
             story.tell()

@@ -7,12 +7,13 @@ from tempfile import TemporaryDirectory
 
 from segments.bulk import decode_bulk
 from segments.bulk_schema import BulkSchema
+from segments.compiled.load import loaded
 from segments.datafile import parse_datafile
 from segments.datafile_print import print_datafile, print_schema
 from segments.decode import decode
 from segments.errors import BodyRejected, SchemaError
 from segments.filenames import WalName
-from segments.line_reader import load
+from segments.line_reader import use
 from segments.lines import parse_body
 from segments.plain_lines import count_objects
 from segments.wal_reader import assemble, read_file
@@ -42,7 +43,7 @@ def rows(data: bytes) -> None:
     except BodyRejected:
         return
     slow = decode(SCHEMA, events, NOW)
-    load()
+    use(loaded())
     whole = decode_bulk(SCHEMA, data, NOW, check_rows=lambda _: None)
     assert repr(whole.good.to_pylist()) == repr(slow.good.to_pylist())
     assert (whole.bad, whole.count) == (slow.bad, slow.count)

@@ -26,15 +26,26 @@ class Recording:
     directory: Path
 
     @classmethod
-    def make(cls, directory: Path, *, sources: int = 3, bursts: int = 8, seed: int = 0, **mistakes: str) -> "Recording":
-        """Start a daemon under strace, tell it a story, and stop it. `mistakes` of its disk: see seam/sitecustomize.py."""
+    def make(
+        cls,
+        directory: Path,
+        *,
+        sources: int = 3,
+        bursts: int = 8,
+        seed: int = 0,
+        machine_code: bool = False,
+        **mistakes: str,
+    ) -> "Recording":
+        """Start a daemon under strace, tell it a story, and stop it. With machine code, what writes and syncs the log goes
+        round the seam, which is left out then. `mistakes` of the seam's disk: see seam/sitecustomize.py."""
         directory.mkdir(exist_ok=True)
         made = cls(directory)
         made.data.mkdir()
         prefix = ("strace", *OPTIONS, "-o", str(directory / "trace"))
         env = {"PYTHONPATH": str(SEAM), "SILTSTONE_SEAM_LOG": str(directory / "seam")}
         env |= {f"SILTSTONE_SEAM_{name.upper()}": pattern for name, pattern in mistakes.items()}
-        daemon = Daemon(made.data, *INTERVALS, prefix=prefix, env=env)
+        options = (*INTERVALS, "--machine-code", "now" if machine_code else "never")
+        daemon = Daemon(made.data, *options, prefix=prefix, env={} if machine_code else env)
         try:
             story = TracedStory(daemon.start(), sources=sources, bursts=bursts, seed=seed)
             story.tell()
@@ -43,6 +54,7 @@ class Recording:
             assert daemon.process.wait(timeout=60) == 0, daemon.log.read_text()
         finally:
             daemon.end()
+        assert ('"loaded"' in daemon.log.read_text()) is machine_code
         assert '"exception"' not in daemon.log.read_text(), daemon.log.read_text()
         (directory / "exchanges").write_bytes(orjson.dumps([asdict(one) for one in story.exchanges]))
         return made

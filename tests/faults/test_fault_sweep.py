@@ -13,12 +13,13 @@ QUICK = ("--compact-interval", "0.1")
 
 
 @pytest.fixture
-def swept(start, tmp_path):
-    """A daemon that can be swept."""
+def swept(start, tmp_path, code):
+    """A daemon that can be swept; with machine code from the start on, or without any."""
     shim = Shim(tmp_path / "shim", tmp_path / "data", volatile=True)
-    return FaultSweep(start(*QUICK, env=shim.env), shim, tmp_path / "scratch")
+    return FaultSweep(start(*QUICK, "--machine-code", code, env=shim.env), shim, tmp_path / "scratch")
 
 
+@pytest.mark.parametrize("code", ["never"])
 def test_every_fault_at_every_n_costs_its_request_and_nothing_else(swept):
     total = Outcome()
     for sweep, outcome in swept.run_all(SWEEPS):
@@ -33,6 +34,20 @@ def test_every_fault_at_every_n_costs_its_request_and_nothing_else(swept):
     assert total.statuses[503] > 500
 
 
+@pytest.mark.parametrize("code", ["now"])
+def test_every_fault_of_a_write_or_sync_costs_no_more_where_machine_code_makes_them(swept):
+    total = Outcome()
+    for sweep, outcome in swept.run_all([sweep for sweep in SWEEPS if sweep.kinds & (Kind.WRITE | Kind.SYNC)]):
+        total += outcome
+        print(f"{sweep}: {outcome}")
+    print(total)
+    swept.end(total)
+
+    assert total.trials > 250
+    assert total.statuses[503] > 200
+
+
+@pytest.mark.parametrize("code", ["now", "never"])
 @pytest.mark.parametrize(("kind", "n"), [(Kind.SYNC, 1), (Kind.SYNC, 9), (Kind.SYNC_DIR, 1), (Kind.WRITE, 9)])
 def test_a_disk_that_lies_is_caught(swept, kind, n):
     """What the sweep is worth: a daemon that never synced, or never made names durable, would look like this."""

@@ -22,10 +22,13 @@ def mounted(request, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mounted", "rounds"), [(FsKind.EXT4, 10), (FsKind.XFS, 3)], ids=["ext4", "xfs"], indirect=["mounted"]
+    ("mounted", "rounds", "code"),
+    [(FsKind.EXT4, 5, "now"), (FsKind.EXT4, 5, "never"), (FsKind.XFS, 3, "now")],
+    ids=["ext4", "ext4 without machine code", "xfs"],
+    indirect=["mounted"],
 )
-def test_power_cuts_under_load_take_nothing_that_was_answered_with_200(mounted, start, seed, rounds):
-    daemon = start(*QUICK)
+def test_power_cuts_under_load_take_nothing_that_was_answered_with_200(mounted, start, seed, rounds, code):
+    daemon = start(*QUICK, "--machine-code", code)
     storm = Storm(daemon, seed=seed, load=LOAD)
     storm.run(lambda: cut_power(storm, daemon, mounted), ends=rounds)
     print(storm)
@@ -37,7 +40,7 @@ def test_power_cuts_under_load_take_nothing_that_was_answered_with_200(mounted, 
 @pytest.mark.parametrize("mounted", list(FsKind), indirect=True)
 def test_the_storm_sees_a_sync_that_does_nothing(mounted, start, tmp_path, seed):
     shim = Shim(tmp_path / "shim", tmp_path / "data")
-    daemon = start("--compact-interval", "3600", env=shim.env)
+    daemon = start("--compact-interval", "3600", "--machine-code", "now", env=shim.env)
     shim.arm(Kind.SYNC, Fault.LIE, 20, onwards=True)
     storm = Storm(daemon, seed=seed, load=LOAD)
 

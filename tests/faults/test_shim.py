@@ -208,3 +208,25 @@ def test_a_power_cut_soon_after_the_first_start_leaves_the_directories_above_the
         daemon.end()
 
         assert query(shim.data / place, "SELECT id FROM t") == [{"id": 1}]
+
+
+APPENDS = ".wal$"
+"""Files get this name when they have been synced for the first time."""
+
+
+def test_it_is_under_what_machine_code_writes_and_syncs(tmp_path):
+    shim = Shim(tmp_path / "shim", tmp_path / "data", volatile=True)
+    daemon = Daemon(shim.data, "--machine-code", "now", env=shim.env)
+    try:
+        assert daemon.start().post(b'{"id": 1}').status == 200
+        failing = shim.arm(Kind.SYNC, Fault.FAIL, scope=APPENDS)
+        assert daemon.post(b'{"id": 2}').status == 503
+        assert daemon.post(b'{"id": 3}').status == 200
+        assert failing.hits == 1
+        lying = shim.arm(Kind.SYNC, Fault.LIE, scope=APPENDS)
+        assert daemon.post(b'{"id": 4}').status == 200
+        assert lying.hits == 1
+        shim.cut_power(daemon)
+        assert [row["id"] for row in query(daemon.data, "SELECT id FROM t ORDER BY id")] == [1, 3]
+    finally:
+        daemon.end()

@@ -45,6 +45,15 @@ def test_ten_thousand_power_cuts_in_the_trace_of_a_real_daemon_lose_nothing_and_
 
 
 @needs_strace
+def test_power_cuts_where_machine_code_writes_and_syncs_lose_nothing_and_double_nothing(tmp_path):
+    tally = check_recording(Recording.make(tmp_path / "traced", sources=4, bursts=2, machine_code=True), one_in=ONE_IN)
+
+    print(tally)
+    assert tally.states >= 3_000
+    assert tally.recoveries >= 500
+
+
+@needs_strace
 def test_all_that_the_daemon_does_to_its_data_goes_through_the_seam(recording):
     events = recording.events()
     changes = Counter(event.what for event in events if isinstance(event, Change))

@@ -8,7 +8,7 @@ import mmap
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from segments import line_reader
 from segments.column_type import parse_type
-from segments.compiled.load import MachineCode
+from segments.compiled.load import loaded
 from segments.line_reader import LineReader
 from segments.schema import Column, Schema
 
@@ -65,14 +65,14 @@ class Reading:
     """Has the machine code work in guarded memory, and looks at what it has left behind each time."""
 
     def __init__(self) -> None:
-        line_reader.load()
+        line_reader.use(loaded())
         code = line_reader._machine_code
         assert code is not None
         self._code = code
         self._text, self._work, self._out = Guarded(), Guarded(), Guarded()
         self._scratch: pa.Buffer | None = None
         pa.allocate_buffer = self._allocate
-        line_reader._machine_code = MachineCode(self._scan, self._pack, self._count)
+        line_reader._machine_code = replace(code, scan=self._scan, pack=self._pack, count=self._count)
 
     def _allocate(self, size: int) -> pa.Buffer:
         if self._scratch is None:

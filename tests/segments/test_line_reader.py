@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from segments import line_reader
 from segments.bulk import decode_bulk
 from segments.column_type import parse_type
+from segments.compiled.load import loaded
 from segments.compiled.plan import LISTS_MAX, NODES_MAX
 from segments.datafile import parse_datafile
 from segments.decode import decode
@@ -43,7 +44,7 @@ PLAIN = b'{"i":1,"u":2,"f":0.5,"b":true,"s":"x","d":"2024-02-29","t":"2024-02-29
 
 @pytest.fixture(autouse=True, scope="module")
 def _loaded():
-    line_reader.load()
+    line_reader.use(loaded())
 
 
 def check(schema: Schema, body: bytes) -> Lines:

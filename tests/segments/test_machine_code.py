@@ -32,7 +32,7 @@ def kept(root: Path) -> list[Path]:
     return sorted(root.rglob("lines-*.o"))
 
 
-LOAD = "from segments.line_reader import load; load()"
+LOAD = "from segments.compiled.load import loaded; loaded()"
 IS_KEPT = "from segments.compiled.load import kept; print(kept() is not None)"
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from segments import bulk, line_reader
 from segments.bulk import decode_bulk
 from segments.column_type import parse_type
+from segments.compiled.load import loaded
 from segments.datafile import parse_datafile
 from segments.decode import Decoded, decode
 from segments.errors import BodyRejected
@@ -28,7 +29,7 @@ KINDS = [parse_type(kind) for kind in ("Int8", "UInt64", "Float64", "Bool", "Str
 
 @pytest.fixture(autouse=True, scope="module")
 def _loaded():
-    line_reader.load()
+    line_reader.use(loaded())
 
 
 def decoded(schema: Schema, body: bytes) -> Decoded | None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segments import line_reader
+from segments.compiled.load import loaded
 from segments.datafile import parse_datafile
 from segments.decode import BadRow, decode
 from segments.filenames import Lsn
@@ -27,7 +28,7 @@ WHOLE = parse_datafile("SCHEMA > i Int64 `json:$.i`, all String `json:$`\n").sch
 
 @pytest.fixture(autouse=True, scope="module")
 def _loaded():
-    line_reader.load()
+    line_reader.use(loaded())
 
 
 def bad_rows(schema: Schema, lines: list[bytes]) -> list[tuple[Lsn, BadRow]]:
