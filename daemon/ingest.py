@@ -162,8 +162,11 @@ class Ingest:
         if self._failure or (self._closing and not self._is_under_way):
             return True
         self._wake = trio.Event()
-        chore = self._next_chore()
-        self._wakes_at = trio.current_time() + self._idle_after_s if chore is None else chore
+        now, chore = trio.current_time(), self._next_chore()
+        if self._is_under_way and chore is not None and chore <= now:
+            # What is under way wakes it for that, when it has landed; meanwhile there is nothing to turn for.
+            chore = None
+        self._wakes_at = now + self._idle_after_s if chore is None else chore
         with trio.CancelScope(deadline=self._wakes_at):
             await self._wake.wait()
         return self._is_under_way or chore is not None or self._wake.is_set() or not self._is_in_segments
@@ -213,7 +216,8 @@ class Ingest:
             if commit.errand is not None:
                 self._errands.popleft()
                 commit.errand.done.set()
-            self.begin()
+            if self._waiting or self._errands:
+                self.begin()
         else:
             self._failure = commit.failure
         chore = self._next_chore()

@@ -119,7 +119,7 @@ class SourceLog:
             return prepared.outcomes
         writer = self._writer_at(prepared.at)
         append = writer.append(prepared.count, prepared.sections)
-        return self.end(prepared, append, append.make(self._disk, durably=durably))
+        return self.end(prepared, append, writer.make(append, durably=durably))
 
     def begin(self, prepared: Prepared) -> Append | None:
         """All that `write` would ask of the disk, for who does it in its place and then calls `end`; None when it is more."""

@@ -41,6 +41,10 @@ class WalWriter:
         )
         return Append(self._descriptor, self.size_bytes, data, crc, count)
 
+    def make(self, append: Append, *, durably: bool) -> Appended:
+        """Have the disk do it."""
+        return append.make(self._disk, durably=durably)
+
     def note(self, append: Append, appended: Appended) -> None:
         """It was written, and is durable if it was synced."""
         self.size_bytes += len(append.data)
@@ -60,7 +64,7 @@ class WalWriter:
         Without it a later flipped bit in the last frame would look like a torn tail.
         """
         append = self.append(0, (b"", b"", b""))
-        appended = append.make(self._disk, durably=False)
+        appended = self.make(append, durably=False)
         if appended.error is not None:
             raise appended.error
         self.note(append, appended)

@@ -1,12 +1,15 @@
 """The actor: groups, chores, sealing, and going away."""
 
+import threading
+from functools import partial
+
 import pytest
 import trio
 import trio.testing
 
 from daemon import ingest
 from daemon.inbox import ActorClosing, ActorFailed, InboxFull
-from daemon.ingest import Ingest
+from daemon.ingest import MARK_AFTER_S, Ingest
 from daemon.writer_threads import WriterThreads
 from segments.decode import Counts
 from segments.filenames import WalName
@@ -194,3 +197,32 @@ async def test_an_actor_that_breaks_says_that_nothing_is_known_and_leaves_no_fil
 
     assert not log.has_active_file
     assert [type(one) for one in outcomes] == [ActorFailed]
+
+
+async def test_a_chore_that_is_due_while_a_disk_takes_its_time_waits_for_it_and_does_not_spin(stored, mock_clock):
+    disk = stored.disk = FaultyDisk()
+    release, entered = threading.Event(), threading.Event()
+
+    def slow(descriptor: int) -> None:
+        entered.set()
+        assert release.wait(60)
+
+    actor = Ingest(stored.open(), WriterThreads(), sync_interval_s=60, idle_after_s=600)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(actor.run)
+        await actor.submit(write(1), size_bytes=10, durably=True)
+        object.__setattr__(disk, "sync", slow)
+        nursery.start_soon(partial(actor.submit, write(2), size_bytes=10, durably=True))
+        try:
+            await trio.to_thread.run_sync(entered.wait)
+            mock_clock.jump(MARK_AFTER_S + 1)
+            for _ in range(10):
+                await trio.lowlevel.checkpoint()
+            # It has had its turn, and is blocked until the disk is through.
+            waits_for = actor._wake
+            for _ in range(10):
+                await trio.lowlevel.checkpoint()
+            assert actor._wake is waits_for
+        finally:
+            release.set()
+        actor.close()
