@@ -7,6 +7,7 @@ from functools import cached_property
 import trio
 
 from daemon.body_flow import Sink
+from daemon.body_rooms import BodyRooms
 from segments.bulk import PART_BYTES, BulkDecoder
 from segments.decode import Decoded
 from segments.lines import BOM
@@ -20,9 +21,15 @@ class ArrivingRows:
     whole body."""
 
     def __init__(
-        self, size_bytes: int, decoder: BulkDecoder, threads: trio.CapacityLimiter, nursery: trio.Nursery
+        self,
+        size_bytes: int,
+        rooms: BodyRooms,
+        decoder: BulkDecoder,
+        threads: trio.CapacityLimiter,
+        nursery: trio.Nursery,
     ) -> None:
         self._size_bytes = size_bytes
+        self._rooms = rooms
         self._decoder = decoder
         self._threads = threads
         self._nursery = nursery
@@ -34,9 +41,8 @@ class ArrivingRows:
 
     @cached_property
     def body(self) -> mmap.mmap:
-        """What has come, and zeros. Takes memory only where bytes are: a slow sender must not hold what it has announced, nor
-        one that is refused."""
-        return mmap.mmap(-1, self._size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        """What has come, and behind it anything."""
+        return self._rooms.take(self._size_bytes)
 
     def room(self) -> memoryview:
         """Where the next bytes go."""
@@ -85,15 +91,19 @@ class ArrivingRows:
 
 
 async def decode_arriving(
-    read: Callable[[Sink], Awaitable[bytes]], size_bytes: int, decoder: BulkDecoder, threads: trio.CapacityLimiter
+    read: Callable[[Sink], Awaitable[bytes]],
+    size_bytes: int,
+    rooms: BodyRooms,
+    decoder: BulkDecoder,
+    threads: trio.CapacityLimiter,
 ) -> tuple[Body, Decoded | None]:
-    """The body of `size_bytes` that `read` puts into its sink, and its rows; None for those when the body must be looked at
-    as a whole, which is bytes then.
+    """The body of `size_bytes` that `read` puts into its sink, to be given back to `rooms`, and its rows; None for those when
+    the body must be looked at as a whole, which is bytes then.
 
     Raises what `read` raises, and what the decoder does.
     """
     async with trio.open_nursery() as nursery:
-        rows = ArrivingRows(size_bytes, decoder, threads, nursery)
+        rows = ArrivingRows(size_bytes, rooms, decoder, threads, nursery)
         try:
             await read(rows)
             rows.end()

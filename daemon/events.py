@@ -3,6 +3,7 @@
 Everything that can be refused from the head alone is refused before the body is read, and before `100 Continue`.
 """
 
+import mmap
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -66,11 +67,15 @@ class EventsApi:
             raise InboxFull
         with self.intake.budget.reserved() as reservation:
             body, decoded = await self._take_in(request, call, reservation)
-            key = await idempotency_key(request, body)
-            request.size = len(body)
-            if request.head.content_length is None:
-                self._limits.charge(call.name, len(body))
-            done = await self.store(call, body, key, reservation, decoded)
+            try:
+                key = await idempotency_key(request, body)
+                request.size = len(body)
+                if request.head.content_length is None:
+                    self._limits.charge(call.name, len(body))
+                done = await self.store(call, body, key, reservation, decoded)
+            finally:
+                if isinstance(body, mmap.mmap):
+                    self.intake.rooms.give_back(body)
         request.rows, request.quarantined = done.counts.successful, done.counts.quarantined
         return accepted(call, done)
 
@@ -81,7 +86,7 @@ class EventsApi:
         if actor is None or size <= INLINE_BYTES_MAX or call.is_document or b"content-encoding" in request.head.headers:
             return await self.intake.read_rows(request, reservation), None
         read = partial(self.intake.read_rows, request, reservation)
-        return await decode_arriving(read, size, self._decoder(actor.log.reader), self._decoding)
+        return await decode_arriving(read, size, self.intake.rooms, self._decoder(actor.log.reader), self._decoding)
 
     def authorise(self, name: str, token: Token) -> None:
         """Raises Refused when the token may not append to the data source, or make it where it must be made."""

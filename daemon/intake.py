@@ -8,6 +8,7 @@ from daemon.admission import Budget, Reservation
 from daemon.answers import Refused, Request
 from daemon.body import BrokenCoding, UnfoldsTooFar, codec_of, unfold
 from daemon.body_flow import BodyTooLarge, Sink
+from daemon.body_rooms import BodyRooms
 from daemon.disk_space import DiskSpace
 from daemon.warm_up import WarmUp
 
@@ -20,6 +21,7 @@ class Intake:
 
     def __init__(self, budget: Budget, space: DiskSpace, warm_up: WarmUp, *, bytes_max: int) -> None:
         self.budget = budget
+        self.rooms = BodyRooms()
         self.warm_up = warm_up
         self.unpacking = trio.CapacityLimiter(UNPACKED_AT_ONCE)
         self.space = space

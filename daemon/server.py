@@ -92,6 +92,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 background.start_soon(fast_path.run)
                 background.start_soon(space.run)
                 await background.start(warm_up.run)
+                background.start_soon(intake.rooms.run)
                 background.start_soon(KeyRoom(sources).run)
                 background.start_soon(compactor.run)
                 background.start_soon(sources.open_all)

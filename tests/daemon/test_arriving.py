@@ -1,6 +1,7 @@
 """Rows decoded while their body arrives are those of the whole body, wherever it was cut."""
 
 import gc
+import mmap
 import weakref
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from daemon.answers import Refused
 from daemon.arriving import decode_arriving
+from daemon.body_rooms import BodyRooms
 from segments.bulk import BulkDecoder
 from segments.datafile import parse_datafile
 from segments.errors import BodyRejected
@@ -18,6 +20,8 @@ from segments.line_reader import LineReader
 
 NOW = datetime(2026, 11, 23, 12)
 SCHEMA = parse_datafile("SCHEMA > n Int64, f Nullable(Float64)\n").schema
+ROOMS = BodyRooms()
+"""The same for all, so that each body arrives over what is left of another."""
 lines = st.sampled_from(
     [b'{"n":1}', b'{"n":2,"f":0.5}', b'{"n":"x"}', b"junk", b"", b" ", b"{", b'"n":3}', b"[", b"]", b'{"n":4},', b"\xef\xbb\xbf", b'{"n":1,"k":2}']
 )  # fmt: skip
@@ -36,11 +40,14 @@ def arrive(body: bytes, size: int, check_rows=lambda _: None):
 
     async def run():
         return await decode_arriving(
-            read, len(body), BulkDecoder(LineReader(SCHEMA), NOW, check_rows), trio.CapacityLimiter(2)
+            read, len(body), ROOMS, BulkDecoder(LineReader(SCHEMA), NOW, check_rows), trio.CapacityLimiter(2)
         )
 
     arrived, decoded = trio.run(run)
-    return arrived[:], decoded
+    whole = arrived[:]
+    if isinstance(arrived, mmap.mmap):
+        ROOMS.give_back(arrived)
+    return whole, decoded
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,7 +88,9 @@ def test_what_reading_or_decoding_refuses_comes_out_as_it_is():
         raise trio.BrokenResourceError
 
     with pytest.raises(trio.BrokenResourceError):
-        trio.run(decode_arriving, leave, 1, BulkDecoder(LineReader(SCHEMA), NOW, too_many), trio.CapacityLimiter(2))
+        trio.run(
+            decode_arriving, leave, 1, ROOMS, BulkDecoder(LineReader(SCHEMA), NOW, too_many), trio.CapacityLimiter(2)
+        )
 
 
 def test_a_body_that_was_refused_takes_no_memory_any_more():
@@ -97,7 +106,7 @@ def test_a_body_that_was_refused_takes_no_memory_any_more():
         decoder = BulkDecoder(LineReader(SCHEMA), NOW, lambda _: None)
         held.append(weakref.ref(decoder))
         try:
-            await decode_arriving(refuse, 100, decoder, trio.CapacityLimiter(2))
+            await decode_arriving(refuse, 100, ROOMS, decoder, trio.CapacityLimiter(2))
         except Refused:
             pass
 
