@@ -10,6 +10,8 @@ from tests.faults.row_ledger import Violation, event
 from tests.faults.shim import Fault, Kind, Shim
 
 QUICK = ("--compact-interval", "0.1")
+BY_MACHINE_CODE = [sweep for sweep in SWEEPS if sweep.kinds & (Kind.WRITE | Kind.SYNC)]
+"""Faults of what machine code does; without it each is met once only."""
 
 
 @pytest.fixture
@@ -22,7 +24,8 @@ def swept(start, tmp_path, code):
 @pytest.mark.parametrize("code", ["never"])
 def test_every_fault_at_every_n_costs_its_request_and_nothing_else(swept):
     total = Outcome()
-    for sweep, outcome in swept.run_all(SWEEPS):
+    once = [sweep for sweep in SWEEPS if sweep not in BY_MACHINE_CODE or not sweep.onwards]
+    for sweep, outcome in swept.run_all(once):
         total += outcome
         print(f"{sweep}: {outcome}")
     for sweep in SHARED_SWEEPS:
@@ -30,14 +33,14 @@ def test_every_fault_at_every_n_costs_its_request_and_nothing_else(swept):
     print(total)
     swept.end(total)
 
-    assert total.trials > 600
-    assert total.statuses[503] > 500
+    assert total.trials > 450
+    assert total.statuses[503] > 350
 
 
 @pytest.mark.parametrize("code", ["now"])
 def test_every_fault_of_a_write_or_sync_costs_no_more_where_machine_code_makes_them(swept):
     total = Outcome()
-    for sweep, outcome in swept.run_all([sweep for sweep in SWEEPS if sweep.kinds & (Kind.WRITE | Kind.SYNC)]):
+    for sweep, outcome in swept.run_all(BY_MACHINE_CODE):
         total += outcome
         print(f"{sweep}: {outcome}")
     print(total)
