@@ -12,6 +12,7 @@ from segments import compaction, frame, recovery, segment_file, source_log, wal_
 from segments.filenames import DataDir, Lsn, WalName
 from segments.keys import KeyWindow, Notes, encode_notes
 from segments.manifest import read_manifest, write_applied
+from segments.wal_append import Append, Appended
 from segments.wal_writer import WalWriter
 from tests.faults.memory_disk import MemoryDisk
 
@@ -43,6 +44,44 @@ def failed_sync_tried_again(patch: Patch) -> None:
             whole(writer)
 
     patch.setattr(WalWriter, "sync", sync)
+
+
+def appends_answered_before_the_sync(patch: Patch) -> None:
+    whole = Append.make
+
+    def make(append: Append, disk: Any, *, durably: bool) -> Appended:
+        return replace(whole(append, disk, durably=False), is_synced=durably)
+
+    patch.setattr(Append, "make", make)
+
+
+def failed_sync_of_an_append_tried_again(patch: Patch) -> None:
+    whole = Append.make
+
+    def make(append: Append, disk: Any, *, durably: bool) -> Appended:
+        appended = whole(append, disk, durably=durably)
+        return whole(append, disk, durably=durably) if appended.is_written and appended.error else appended
+
+    patch.setattr(Append, "make", make)
+
+
+def failed_sync_of_an_append_not_told(patch: Patch) -> None:
+    whole = Append.make
+
+    def make(append: Append, disk: Any, *, durably: bool) -> Appended:
+        appended = whole(append, disk, durably=durably)
+        return Appended(is_written=True, is_synced=durably) if appended.is_written else appended
+
+    patch.setattr(Append, "make", make)
+
+
+def file_gone_on_with_after_a_failed_append(patch: Patch) -> None:
+    """Not dead: what a failed sync may have lost stands before what is written later."""
+
+    def abandon(log: source_log.SourceLog) -> None:
+        log.epoch -= 1
+
+    patch.setattr(source_log.SourceLog, "abandon", abandon)
 
 
 def names_not_synced_in(directory: str) -> Callable[[Patch], None]:
@@ -216,6 +255,10 @@ def days_that_are_there_not_synced(patch: Patch) -> None:
 BUGS = [
     acknowledged_before_the_sync,
     failed_sync_tried_again,
+    appends_answered_before_the_sync,
+    failed_sync_of_an_append_tried_again,
+    failed_sync_of_an_append_not_told,
+    file_gone_on_with_after_a_failed_append,
     *map(names_not_synced_in, ("sources", "wal", "rows", "ingested", "keys")),
     no_checksum,
     log_deleted_before_publication,
