@@ -7,6 +7,7 @@ long as they live. Numbers of places go to them through one pipe, and come back 
 
 import ctypes
 import os
+import signal
 import threading
 
 from segments.compiled.load import MachineCode
@@ -34,10 +35,19 @@ class AppendThreads:
         os.set_blocking(self.ended, False)
         self._pipes = (begun, self.ended, end)
         self._threads: list[threading.Thread] = []
+        # They have the mask of the thread that starts them: a file system may give up a sync when a signal comes, and with it
+        # the file.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self._start_threads(begun, end)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _start_threads(self, begun: int, end: int) -> None:
         for number in range(THREADS):
             mine = ctypes.addressof(self._numbers) + number
             arguments = (begun, end, ctypes.addressof(self._memory), mine)
-            thread = threading.Thread(target=code.append, args=arguments, name=f"append {number}", daemon=True)
+            thread = threading.Thread(target=self._code.append, args=arguments, name=f"append {number}", daemon=True)
             try:
                 thread.start()
             except RuntimeError:

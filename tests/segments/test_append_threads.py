@@ -6,24 +6,30 @@ import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from resource import RLIMIT_FSIZE, getrlimit, setrlimit
-from signal import SIG_IGN, SIGXFSZ, signal
+from signal import SIG_IGN, SIGINT, SIGTERM, SIGXFSZ, signal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from segments.append_threads import THREADS, AppendThreads
-from segments.compiled.load import loaded
+from segments.compiled.load import MachineCode, loaded
 from segments.compiled.places import PLACES_MAX
 from segments.disk import Disk
 from segments.wal_append import Append, Appended
 
 
+@cache
+def code() -> MachineCode:
+    return loaded()
+
+
 @contextmanager
 def running() -> Iterator[AppendThreads]:
-    threads = AppendThreads(loaded())
+    threads = AppendThreads(code())
     try:
         yield threads
     finally:
@@ -156,18 +162,25 @@ def open_files() -> int:
 
 
 def test_without_a_single_thread_there_are_none_and_nothing_is_left_open():
-    code = loaded()
     before = open_files()
     with no_more_threads(), pytest.raises(RuntimeError):
-        AppendThreads(code)
+        AppendThreads(code())
 
     assert open_files() == before
 
 
+def test_no_signal_comes_to_the_threads():
+    """They would interrupt a sync."""
+    with running() as threads:
+        statuses = [Path(f"/proc/self/task/{thread.native_id}/status").read_text() for thread in threads._threads]
+
+    blocked = [int(status.split("SigBlk:")[1].split()[0], 16) for status in statuses]
+    assert all(mask >> (SIGTERM - 1) & 1 and mask >> (SIGINT - 1) & 1 for mask in blocked)
+
+
 def test_closing_ends_the_threads():
-    code = loaded()
     before, open_before = threading.active_count(), open_files()
-    threads = AppendThreads(code)
+    threads = AppendThreads(code())
     assert threading.active_count() == before + THREADS
     threads.close()
     assert threading.active_count() == before
