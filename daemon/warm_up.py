@@ -63,6 +63,6 @@ class WarmUp:
             if made:
                 await trio.to_thread.run_sync(keep, made)
         except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
-            _log.warning("can't be loaded; rows are stored more slowly", reason=repr(error))
+            _log.warning("can't be had, or not all of it; rows are stored more slowly", reason=repr(error))
         else:
             _log.info("loaded", took_s=round(trio.current_time() - began, 1))

@@ -78,6 +78,18 @@ def _end(commits: Sequence[Commit], appended: Appended) -> None:
             commit.failure = error
 
 
+def _whatever_happens(step: Callable[[], None]) -> None:
+    """A mistake in it ends the daemon; but the actors of all other commits wait for those to land, and can't end before."""
+    try:
+        step()
+    except Exception as error:  # noqa: BLE001 -- raised where it cancels everything
+        trio.lowlevel.current_trio_token().run_sync_soon(_raise, error)
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
 class WriterThreads:
     """A thread for each job under way, THREADS_MAX at most; one that has nothing to do waits for the next job, and they
     end with the process."""
@@ -100,14 +112,15 @@ class WriterThreads:
     async def run(self) -> None:
         """Land what machine code has done, until cancelled; nothing may be under way then."""
         await self._has_appends.wait()
-        assert self._appends is not None
+        appends = self._appends
+        assert appends is not None
         try:
             while True:
-                await trio.lowlevel.wait_readable(self._appends.ended)
-                self._land(self._appends)
+                await trio.lowlevel.wait_readable(appends.ended)
+                self._land(appends)
         finally:
-            self._appends.close()
             self._appends = None
+            appends.close()
 
     def start(self, commit: Commit) -> None:
         """Have the commit done in a thread, and told of by Trio in its next round. There is no way to cut it short.
@@ -192,9 +205,9 @@ class WriterThreads:
     def _go_on(self, commits: Sequence[Commit]) -> None:
         with self.together():
             for commit in commits:
-                commit.land()
+                _whatever_happens(commit.land)
         for commit in commits:
-            commit.tell()
+            _whatever_happens(commit.tell)
 
     def _start_one(self) -> None:
         thread = threading.Thread(target=self._serve, name=f"writer {self._started + 1}", daemon=True)

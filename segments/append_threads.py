@@ -31,7 +31,12 @@ class AppendThreads:
         self._free = list(range(PLACES_MAX))
         self._put = bytearray()
         begun, self._begin = os.pipe()
-        self.ended, end = os.pipe()
+        try:
+            self.ended, end = os.pipe()
+        except OSError:
+            os.close(begun)
+            os.close(self._begin)
+            raise
         os.set_blocking(self.ended, False)
         self._pipes = (begun, self.ended, end)
         self._threads: list[threading.Thread] = []

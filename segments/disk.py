@@ -46,6 +46,8 @@ class Disk:
         view = memoryview(data)
         while view:
             written = os.pwrite(descriptor, view, offset)
+            if not written:
+                raise OSError(errno.EIO, "nothing of it was written")
             view, offset = view[written:], offset + written
 
     def sync(self, descriptor: int) -> None:

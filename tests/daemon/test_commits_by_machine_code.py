@@ -190,6 +190,29 @@ async def test_an_actor_that_breaks_takes_no_other_with_it(tmp_path, monkeypatch
     assert [type(failure) for failure in together.failures] == [ZeroDivisionError]
 
 
+@pytest.mark.parametrize("by", ["machine code", "others"])
+def test_a_mistake_where_commits_land_ends_the_daemon_and_the_others_land_before(tmp_path, by):
+    tickets: list[Ticket] = []
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    async def scenario() -> None:
+        async with running(tmp_path, 3) as together:
+            if by == "others":
+                together.threads._appends = None
+            with together.threads.together():
+                for actor in together.actors:
+                    write = Write(parse_body(body(1)))
+                    tickets.append(actor.enqueue(write, size_bytes=10, durably=True, tell=broken))
+                    actor.begin()
+            await trio.sleep_forever()
+
+    with pytest.raises(trio.TrioInternalError):
+        trio.run(scenario)
+    assert [type(ticket.outcome) for ticket in tickets] == [Committed] * 3
+
+
 @pytest.mark.parametrize("how", ["closed", "cancelled"])
 async def test_what_is_under_way_is_waited_for(tmp_path, how):
     outcomes: list[type] = []

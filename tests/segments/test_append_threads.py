@@ -169,6 +169,22 @@ def test_without_a_single_thread_there_are_none_and_nothing_is_left_open():
     assert open_files() == before
 
 
+def test_where_there_is_no_descriptor_for_the_second_pipe_the_first_is_closed(monkeypatch):
+    pipes = iter([os.pipe()])
+
+    def pipe() -> tuple[int, int]:
+        for made in pipes:
+            return made
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    before = open_files()
+    monkeypatch.setattr(os, "pipe", pipe)
+    with pytest.raises(OSError, match="Too many open files"):
+        AppendThreads(code())
+
+    assert open_files() == before - 2
+
+
 def test_no_signal_comes_to_the_threads():
     """They would interrupt a sync."""
     with running() as threads:
