@@ -59,9 +59,10 @@ class WarmUp:
             code = await trio.to_thread.run_sync(kept)
             if code is None:
                 code = made = (await trio.run_process(MAKE, capture_stdout=True)).stdout
-            self._use(await trio.to_thread.run_sync(link, code))
+            functions = await trio.to_thread.run_sync(link, code)
             if made:
                 await trio.to_thread.run_sync(keep, made)
+            self._use(functions)
         except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
             _log.warning("can't be had, or not all of it; rows are stored more slowly", reason=repr(error))
         else:

@@ -22,7 +22,7 @@ class AppendThreads:
     when nothing is under way."""
 
     def __init__(self, code: MachineCode) -> None:
-        """Raises RuntimeError or OSError when there can't be a single thread, or no pipe."""
+        """Raises RuntimeError or OSError when there can't be as many threads, or no pipes."""
         # Without it the threads would return to where no code is any more.
         self._code = code
         self._memory = (Place * PLACES_MAX)()
@@ -56,10 +56,9 @@ class AppendThreads:
             try:
                 thread.start()
             except RuntimeError:
-                if not self._threads:
-                    self.close()
-                    raise
-                break
+                # Where threads are this scarce, those that are left are for whatever else needs one.
+                self.close()
+                raise
             self._threads.append(thread)
 
     @property

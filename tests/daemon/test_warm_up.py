@@ -50,7 +50,7 @@ def test_what_another_process_prints_is_kept_and_used(monkeypatch):
     monkeypatch.setattr(warm_up, "keep", lambda code: done.append(("kept", code)))
     run_wanted(lambda code: done.append(("used", code)))
 
-    assert done == [("used", b"code\n"), ("kept", b"code\n")]
+    assert done == [("kept", b"code\n"), ("used", b"code\n")]
 
 
 @pytest.mark.parametrize(

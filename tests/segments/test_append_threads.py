@@ -147,26 +147,28 @@ def test_a_short_write_is_continued_and_then_the_kernel_says_why_it_takes_no_mor
     assert (tmp_path / "file").read_bytes() == b"x" * 1000
 
 
-@contextmanager
-def no_more_threads() -> Iterator[None]:
-    """No address space is large enough for such a stack."""
-    before = threading.stack_size(1 << 47)
-    try:
-        yield
-    finally:
-        threading.stack_size(before)
-
-
 def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_without_a_single_thread_there_are_none_and_nothing_is_left_open():
-    before = open_files()
-    with no_more_threads(), pytest.raises(RuntimeError):
-        AppendThreads(code())
+@pytest.mark.parametrize("threads", [0, THREADS - 1])
+def test_fewer_threads_than_it_takes_are_given_back(monkeypatch, threads):
+    """They would be the last that the process can have."""
+    left = iter(range(threads))
+    start = threading.Thread.start
 
-    assert open_files() == before
+    def start_if_any(thread: threading.Thread) -> None:
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    machine_code, before, open_before = code(), threading.active_count(), open_files()
+    monkeypatch.setattr(threading.Thread, "start", start_if_any)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        AppendThreads(machine_code)
+
+    assert threading.active_count() == before
+    assert open_files() == open_before
 
 
 def test_where_there_is_no_descriptor_for_the_second_pipe_the_first_is_closed(monkeypatch):
