@@ -97,7 +97,7 @@ async def decode_arriving(
     decoder: BulkDecoder,
     threads: trio.CapacityLimiter,
 ) -> tuple[Body, Decoded | None]:
-    """The body of `size_bytes` that `read` puts into its sink, to be given back to `rooms`, and its rows; None for those when
+    """The body of `size_bytes` that `read` puts into its sink, and its rows; a room, to be given back. None for the rows when
     the body must be looked at as a whole, which is bytes then.
 
     Raises what `read` raises, and what the decoder does.
@@ -117,4 +117,8 @@ async def decode_arriving(
             # Its traceback leads to this frame, and from here to the body: a ring that nobody would free for long.
             del failure, rows
     joined = rows.join()
-    return (rows.body[:], None) if joined is None else (rows.body, joined)
+    if joined is not None:
+        return rows.body, joined
+    whole = rows.body[:]
+    rooms.give_back(rows.body)
+    return whole, None

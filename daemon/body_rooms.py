@@ -2,13 +2,14 @@
 
 import mmap
 from contextlib import suppress
+from weakref import WeakSet
 
 import trio
 
 KEPT_MAX = 2
-"""Beside those that are in use; no budget counts them."""
+"""So many rooms that were used before, idle or lent again: they hold memory that no budget counts, a slow sender's too."""
 KEPT_S = 10.0
-"""So long, to twice as long, without a large body, and what was kept is given back."""
+"""So long, to twice as long, after the last large body, and what was kept is given back."""
 
 
 class BodyRooms:
@@ -16,6 +17,8 @@ class BodyRooms:
 
     def __init__(self) -> None:
         self._kept: list[mmap.mmap] = []
+        # Those of requests that failed are let go of, and are in it no more.
+        self._lent_again = WeakSet[mmap.mmap]()
         self._is_in_use = False
 
     def take(self, size_bytes: int) -> mmap.mmap:
@@ -25,12 +28,15 @@ class BodyRooms:
             room = self._kept.pop()
             with suppress(BufferError, OSError):
                 room.resize(size_bytes)
+                self._lent_again.add(room)
                 return room
         return mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
     def give_back(self, room: mmap.mmap) -> None:
         """Nobody looks at it any more."""
-        if len(self._kept) < KEPT_MAX:
+        self._is_in_use = True
+        self._lent_again.discard(room)
+        if len(self._kept) + len(self._lent_again) < KEPT_MAX:
             self._kept.append(room)
 
     async def run(self) -> None:

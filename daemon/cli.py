@@ -107,7 +107,7 @@ GC_ALLOCATIONS = 100_000
     "--machine-code",
     type=click.Choice([when.value for when in When]),
     default=When.AUTO.value,
-    help="When to load what stores rows faster and takes 50 MB: once there is enough to do, at the start, or never.",
+    help="When to load the machine code that stores rows faster and takes 50 MB: once there is enough to do, at the start, or never.",
 )
 @click.version_option(package_name="siltstone")
 @click.option("--admin-token", default=None, help="Set the admin token; better through SILTSTONED_ADMIN_TOKEN.")

@@ -1,4 +1,4 @@
-"""One commit of one source, from the actor through a writer thread and back."""
+"""One commit of one source, from the actor through a thread and back."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -66,7 +66,7 @@ class Commit:
     def append(self) -> Append | None:
         """The one write and perhaps one sync that this is, for who has the disk do them and then calls `end`; None when it is
         more."""
-        if self._prepared is None or self.errand is not None or self.mark:
+        if self._prepared is None or not self.is_quick:
             return None
         self._append = self._source_log.begin(self._prepared)
         return self._append

@@ -1,4 +1,4 @@
-"""When machine code is loaded: once enough rows have come for it to be worth its memory, or at the start, or never."""
+"""When machine code is loaded: once enough requests or bytes have come for it to be worth its memory, or at the start, or never."""
 
 import subprocess
 from collections.abc import Callable

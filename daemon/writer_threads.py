@@ -25,7 +25,8 @@ JOB_COMMITS_MAX = 8
 
 
 class Commit(Protocol):
-    """What is done in a thread, `write` and `finish`; and then by Trio, `land` and `tell`, which must not raise."""
+    """What is done in a thread, `write` and `finish`, or, where machine code makes the append, in its place by Trio, `end`;
+    and then by Trio, `land` and `tell`, which must not raise."""
 
     durably: bool
     failure: BaseException | None
@@ -91,8 +92,8 @@ def _raise(error: Exception) -> None:
 
 
 class WriterThreads:
-    """A thread for each job under way, THREADS_MAX at most; one that has nothing to do waits for the next job, and they
-    end with the process."""
+    """A thread of Python's for each job under way, THREADS_MAX at most; one that has nothing to do waits for the next job, and
+    they end with the process. Those of machine code end with `run`."""
 
     def __init__(self) -> None:
         self._appends: AppendThreads | None = None

@@ -1,6 +1,9 @@
 """Memory for bodies goes from one to the next, and back to the system when there are none."""
 
+import gc
+
 import trio
+import trio.testing
 
 from daemon.body_rooms import KEPT_MAX, KEPT_S, BodyRooms
 
@@ -38,6 +41,26 @@ def test_few_are_kept():
 
     again = [rooms.take(100) for _ in taken]
     assert sum(room in taken for room in again) == KEPT_MAX
+
+
+def test_used_rooms_that_slow_senders_have_count_among_the_few():
+    """What they hold is memory, though they have sent nothing of it."""
+    rooms = BodyRooms()
+    slow = []
+    for _ in range(5):
+        rooms.give_back(rooms.take(100))
+        slow.append(rooms.take(100))
+    fresh = [rooms.take(100) for _ in range(KEPT_MAX)]
+    for room in fresh:
+        rooms.give_back(room)
+    assert sum(rooms.take(100) in fresh for _ in fresh) == 0
+
+    # Those of requests that failed are given back by nobody.
+    slow.clear()
+    gc.collect()
+    for room in fresh:
+        rooms.give_back(room)
+    assert all(rooms.take(100) in fresh for _ in fresh)
 
 
 async def test_none_is_kept_for_long_without_use(mock_clock):
