@@ -67,6 +67,7 @@ class AppendThreads:
 
     def put(self, append: Append, *, durably: bool) -> int:
         """Have it made after `start`; the number is what `take` calls it. Only while there is room."""
+        assert isinstance(append.data, bytes)
         number = self._free.pop()
         place = self._places[number]
         place.descriptor, place.offset = append.descriptor, append.offset

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from segments.direct import Data, may_be_direct
 from segments.errors import DataDirLocked
 
 PIECE_BYTES = 1 << 18
@@ -41,14 +42,33 @@ class Disk:
         """A descriptor of an existing file, open for writing."""
         return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
-    def pwrite(self, descriptor: int, data: bytes, offset: int) -> None:
-        """Write all of `data` at `offset`; a short write is continued."""
+    def pwrite(self, descriptor: int, data: Data, offset: int) -> None:
+        """Write all of `data` at `offset`, past the page cache where that is faster; a short write is continued."""
         view = memoryview(data)
+        if may_be_direct(data, offset):
+            written = self._pwrite_directly(descriptor, view, offset)
+            view, offset = view[written:], offset + written
         while view:
             written = os.pwrite(descriptor, view, offset)
             if not written:
                 raise OSError(errno.EIO, "nothing of it was written")
             view, offset = view[written:], offset + written
+
+    def _pwrite_directly(self, descriptor: int, view: memoryview, offset: int) -> int:
+        """How many bytes of it were written; 0 where the file system, or the device, has no such writes."""
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)
+        except OSError:
+            return 0
+        try:
+            return os.pwrite(descriptor, view, offset)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return 0
+        finally:
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
 
     def sync(self, descriptor: int) -> None:
         """Return once the file's data is on stable storage. A failure is final: never sync the same file again."""

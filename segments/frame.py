@@ -7,10 +7,11 @@ holds acknowledged bytes. All integers are little-endian.
 import struct
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 import google_crc32c
 
+from segments.direct import Data, Piece, joined
 from segments.errors import GroupTooLarge, SchemaError
 from segments.filenames import Lsn
 
@@ -41,8 +42,7 @@ assert _FILE.size == 80
 assert _FRAME.size == SECTION
 _EPOCH_DAY = date(1970, 1, 1)
 
-Section = Union[bytes, "pa.Buffer"]
-Sections = tuple[Section, Section, bytes]
+Sections = tuple[Piece, Piece, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +151,12 @@ def encode_frame(
     durable_lsn: Lsn,
     previous_crc: int,
     sections: Sections = (b"", b"", b""),
-) -> tuple[bytes, int]:
+) -> tuple[Data, int]:
     """A frame's bytes, padded to whole sectors, and its CRC. `sections`: rows, quarantined rows, notes.
 
     Raises GroupTooLarge for one that could not be read back.
     """
-    pieces: list[Section] = []
+    pieces: list[Piece] = []
     length = 0
     for section in sections:
         size = len(section)
@@ -175,7 +175,7 @@ def encode_frame(
     crc = google_crc32c.extend(google_crc32c.value(before), after)
     for piece in pieces:
         crc = google_crc32c.extend(crc, piece)
-    return b"".join((before, crc.to_bytes(4, "little"), after, *pieces)), crc
+    return joined((before, crc.to_bytes(4, "little"), after, *pieces)), crc
 
 
 def decode_frame(view: memoryview, offset: int, nonce: bytes) -> Frame | BadBytes:

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 
 from segments.batches import DATAFILE_KEY
 from segments.datafile_print import print_schema
+from segments.direct import may_be_direct
 from segments.disk import Disk
 from segments.errors import Corruption, SourceDamaged, WriteFailed
 from segments.filenames import Lsn, SourceDir
@@ -126,7 +127,8 @@ class SourceLog:
         writer = self._writer
         if writer is None or not prepared.count or self._is_over(writer, prepared.at) or not self._disk.is_bare:
             return None
-        return writer.append(prepared.count, prepared.sections)
+        append = writer.append(prepared.count, prepared.sections)
+        return None if may_be_direct(append.data, append.offset) else append
 
     def end(self, prepared: Prepared, append: Append, appended: Appended) -> tuple[Outcome, ...]:
         """What follows from what the disk said. Raises as `commit`; touches the disk only then."""

@@ -5,6 +5,7 @@ Apart from who asks: a thread of Python's through `Disk`, or machine code that d
 
 from dataclasses import dataclass
 
+from segments.direct import Data
 from segments.disk import Disk
 
 
@@ -23,7 +24,7 @@ class Append:
 
     descriptor: int
     offset: int
-    data: bytes
+    data: Data
     crc: int
     count: int
 

@@ -12,6 +12,7 @@ import trio
 from daemon.inbox import ActorFailed, Ticket
 from daemon.ingest import PREPARED_HERE_BYTES_MAX, Ingest
 from daemon.writer_threads import JOB_COMMITS_MAX, WriterThreads
+from segments.direct import Data
 from segments.group import Committed, Write
 from segments.lines import parse_body
 from tests.faults.faulty_disk import FaultyDisk
@@ -32,7 +33,7 @@ class Noted(FaultyDisk):
         """The n-th from now on."""
         self._at = len(self.operations) + operation
 
-    def pwrite(self, descriptor: int, data: bytes, offset: int) -> None:
+    def pwrite(self, descriptor: int, data: Data, offset: int) -> None:
         self._notes.append(("pwrite", self._source))
         super().pwrite(descriptor, data, offset)
 

@@ -3,6 +3,7 @@
 import errno
 from pathlib import Path
 
+from segments.direct import Data
 from segments.disk import Disk
 
 
@@ -39,7 +40,7 @@ class FaultyDisk(Disk):
         self._step(f"open {path.name}")
         return super().open_to_write(path)
 
-    def pwrite(self, descriptor: int, data: bytes, offset: int) -> None:
+    def pwrite(self, descriptor: int, data: Data, offset: int) -> None:
         try:
             self._step("pwrite")
         except Died:

@@ -49,6 +49,8 @@ class Load:
 
 
 STORM = Load()
+LARGE_FRAMES = Load(sizes=(1, 50, 400), ballast=1500, rest_s=0.02)
+"""Some are written past the page cache (`segments.direct`), between others that are not."""
 
 
 @dataclass

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 
+from segments.direct import Data
 from segments.disk import Disk
 from tests.faults.faulty_disk import Died
 
@@ -205,7 +206,7 @@ class MemoryDisk(Disk):
         self._step()
         return self._open(self.inode(path))
 
-    def pwrite(self, descriptor: int, data: bytes, offset: int) -> None:
+    def pwrite(self, descriptor: int, data: Data, offset: int) -> None:
         inode = self._descriptors[descriptor]
         if self._fails():
             self._do(Write(inode, offset, bytes(data[: len(data) // 2])))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from segments import compaction, frame, recovery, segment_file, source_log, wal_reader
+from segments.direct import Data
 from segments.filenames import DataDir, Lsn, WalName
 from segments.keys import KeyWindow, Notes, encode_notes
 from segments.manifest import read_manifest, write_applied
@@ -144,7 +145,7 @@ def later_epochs_void_nothing(patch: Patch) -> None:
 def vouched_for_before_the_sync(patch: Patch) -> None:
     whole = frame.encode_frame
 
-    def encode(**parts: Any) -> tuple[bytes, int]:
+    def encode(**parts: Any) -> tuple[Data, int]:
         return whole(**parts | {"durable_lsn": parts["first_lsn"] + parts["count"] - 1})
 
     patch.setattr("segments.wal_writer.encode_frame", encode)

@@ -414,7 +414,8 @@ ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset) {
     enum fault fault = meet(WRITE, path, &by);
     if (fault == FAIL) return -1;
     if (fault == LIE) return (ssize_t)size;
-    if (fault == SHORT) size = (size + 1) / 2;
+    /* Where the page cache has no part in it, whole sectors are written. */
+    if (fault == SHORT) size = fcntl(fd, F_GETFL) & O_DIRECT ? size / 2 / 512 * 512 : (size + 1) / 2;
     return after(fault, by, REAL(pwrite)(fd, bytes, size, offset));
 }
 ssize_t pwrite64(int fd, const void *bytes, size_t size, off64_t offset) { return pwrite(fd, bytes, size, offset); }

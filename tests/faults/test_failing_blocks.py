@@ -11,7 +11,7 @@ import pytest
 from tests.faults.block_control import Operation
 from tests.faults.block_device import BlockDevice
 from tests.faults.file_systems import FileSystem, FsKind
-from tests.faults.kill_storm import ANSWERS, Load, Storm
+from tests.faults.kill_storm import ANSWERS, LARGE_FRAMES, Load, Storm
 from tests.faults.mounted_storm import cut_power
 from tests.faults.mounting import skipped_where_nothing_can_be_mounted
 from tests.faults.recording import SEAM
@@ -59,12 +59,13 @@ def fail_once(storm, device, content, at):
     rule.disarm()
 
 
+@pytest.mark.parametrize("load", [LOAD, LARGE_FRAMES], ids=["small", "past the page cache too"])
 def test_blocks_that_fail_under_load_cost_nothing_that_was_answered_with_200_and_no_restart(
-    mounted, device, start, seed
+    mounted, device, start, seed, load
 ):
     dice = random.Random(seed)
     daemon = start(*QUICK)
-    storm = Storm(daemon, seed=seed, load=LOAD)
+    storm = Storm(daemon, seed=seed, load=load)
     with storm.blowing():
         storm.wait_for_rows()
         for content in (FRAMES, HEADS):

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.daemons import siltstone, wal_files
-from tests.faults.kill_storm import ANSWERS, SOURCES, Storm
+from tests.faults.kill_storm import ANSWERS, LARGE_FRAMES, SOURCES, Storm
 from tests.faults.row_ledger import Violation
 from tests.faults.shim import Fault, Kind, Shim
 
@@ -34,6 +34,13 @@ def test_kills_under_load_lose_nothing_and_double_nothing(start, quick, eventual
     storm = Storm(daemon, seed=seed)
     storm.run(daemon.kill, ends=25)
     # What the kernel has outlives a kill.
+    finish(storm, daemon, eventually, keeps_taken=True)
+
+
+def test_kills_between_and_in_large_writes_lose_nothing_and_double_nothing(start, eventually, seed):
+    daemon = start(*QUICK, "--machine-code", "now")
+    storm = Storm(daemon, seed=seed, load=LARGE_FRAMES)
+    storm.run(daemon.kill, ends=10)
     finish(storm, daemon, eventually, keeps_taken=True)
 
 

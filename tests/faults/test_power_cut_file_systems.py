@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.file_systems import CannotMount, FileSystem, FsKind
-from tests.faults.kill_storm import ANSWERS, Load, Storm
+from tests.faults.kill_storm import ANSWERS, LARGE_FRAMES, Load, Storm
 from tests.faults.mounted_storm import cut_power
 from tests.faults.row_ledger import Violation
 from tests.faults.shim import Fault, Kind, Shim
@@ -22,14 +22,20 @@ def mounted(request, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mounted", "rounds", "code"),
-    [(FsKind.EXT4, 5, "now"), (FsKind.EXT4, 5, "never"), (FsKind.XFS, 3, "now")],
-    ids=["ext4", "ext4 without machine code", "xfs"],
+    ("mounted", "rounds", "code", "load"),
+    [
+        (FsKind.EXT4, 5, "now", LOAD),
+        (FsKind.EXT4, 5, "never", LOAD),
+        (FsKind.XFS, 3, "now", LOAD),
+        (FsKind.EXT4, 5, "now", LARGE_FRAMES),
+        (FsKind.XFS, 3, "now", LARGE_FRAMES),
+    ],
+    ids=["ext4", "ext4 without machine code", "xfs", "ext4 past the page cache", "xfs past the page cache"],
     indirect=["mounted"],
 )
-def test_power_cuts_under_load_take_nothing_that_was_answered_with_200(mounted, start, seed, rounds, code):
+def test_power_cuts_under_load_take_nothing_that_was_answered_with_200(mounted, start, seed, rounds, code, load):
     daemon = start(*QUICK, "--machine-code", code)
-    storm = Storm(daemon, seed=seed, load=LOAD)
+    storm = Storm(daemon, seed=seed, load=load)
     storm.run(lambda: cut_power(storm, daemon, mounted), ends=rounds)
     print(storm)
     assert set(storm.statuses) <= ANSWERS

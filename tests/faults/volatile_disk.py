@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
+from segments.direct import Data
 from segments.disk import Disk
 from segments.frame import SECTOR
 from tests.faults.faulty_disk import FaultyDisk
@@ -86,7 +87,7 @@ class VolatileDisk(Disk):
         if found.st_ino not in self._lost:
             self._synced.pop(found.st_ino, None)
 
-    def pwrite(self, descriptor: int, data: bytes, offset: int) -> None:
+    def pwrite(self, descriptor: int, data: Data, offset: int) -> None:
         found = Path(f"/proc/self/fd/{descriptor}").stat()
         self._synced.setdefault(found.st_ino, found.st_size)
         super().pwrite(descriptor, data, offset)

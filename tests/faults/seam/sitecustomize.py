@@ -14,6 +14,7 @@ import threading
 import zlib
 from pathlib import Path
 
+import segments.direct
 import segments.disk
 
 LOG = os.open(os.environ["SILTSTONE_SEAM_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -44,7 +45,7 @@ class RecordingDisk(segments.disk.Disk):
         _paths[descriptor] = path
         return descriptor
 
-    def pwrite(self, descriptor: int, data: bytes, offset: int) -> None:
+    def pwrite(self, descriptor: int, data: segments.direct.Data, offset: int) -> None:
         super().pwrite(descriptor, data, offset)
         _record("write", _paths[descriptor], f"{offset}+{len(data)} {zlib.crc32(data):08x}")
 
