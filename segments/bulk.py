@@ -75,7 +75,7 @@ class BulkDecoder:
         """The rows that the machine code has read, and those that it has not, in the order of their lines."""
         bad: list[BadRow] = []
         others: list[Refused] = []
-        known: dict[tuple[int, bytes], str | None] = {}
+        known: dict[tuple[int, bytes], tuple[str, str] | None] = {}
         for line in lines.refused:
             row = self._bad_row(part, line, known) if line.odd else None
             if row is None:
@@ -85,39 +85,43 @@ class BulkDecoder:
         if not others:
             return Decoded(self.schema, lines.batch, tuple(bad), lines.events, {})
         late = decode(self.schema, parse_lines(_raw(part, line) for line in others), self._now)
-        kept = {row.index for row in late.bad}
-        bad = sorted((*bad, *(row.at(others[row.index].number) for row in late.bad)), key=lambda row: row.index)
+        kept = {row.number for row in late.bad}
+        bad = sorted((*bad, *(row.at(others[row.number].number) for row in late.bad)), key=lambda row: row.number)
         places = [line.number for index, line in enumerate(others) if index not in kept]
-        good = _merged(lines.batch, late.good, places, [row.index for row in bad]) if places else lines.batch
+        good = _merged(lines.batch, late.good, places, [row.number for row in bad]) if places else lines.batch
         return Decoded(self.schema, good, tuple(bad), lines.events, late.unknown)
 
-    def _bad_row(self, part: bytes, line: Refused, known: dict[tuple[int, bytes], str | None]) -> BadRow | None:
+    def _bad_row(
+        self, part: bytes, line: Refused, known: dict[tuple[int, bytes], tuple[str, str] | None]
+    ) -> BadRow | None:
         """None when the line must be looked at as a whole: one of its odd values fits, or is no JSON.
 
-        `known` are reasons that were found before: the same values are wrong over and over.
+        `known` are errors that were found before: the same values are wrong over and over.
         """
-        raw = _raw(part, line)
         errors = []
         for slot, begin, end in sorted(line.odd):
-            column = self.schema.columns[slot]
-            value = part[begin:end]
-            if (slot, value) in known:
-                reason = known[slot, value]
-            else:
+            odd = slot, part[begin:end]
+            if odd not in known:
                 try:
-                    reason = known[slot, value] = misfit(column, value)
+                    known[odd] = self._error(*odd)
                 except orjson.JSONDecodeError:
                     return None
-            if reason is None:
+            error = known[odd]
+            if error is None:
                 return None
-            errors.append((column.name, reason))
-        return BadRow(line.number, raw, is_object=True, errors=tuple(errors))
+            errors.append(error)
+        return BadRow(line.number, _raw(part, line), is_object=True, errors=tuple(errors))
+
+    def _error(self, slot: int, value: bytes) -> tuple[str, str] | None:
+        column = self.schema.columns[slot]
+        reason = misfit(column, value)
+        return None if reason is None else (column.name, reason)
 
     def join(self, parts: Sequence[Decoded], size_bytes: int) -> Decoded | None:
         """The parts as one body of so many bytes; None when its first line is no object, and it may be an object over several
         lines."""
         group = join_decoded(self.schema, parts)
-        starts_with_object = not group.bad or group.bad[0].index > 0 or group.bad[0].is_object
+        starts_with_object = not group.bad or group.bad[0].number > 0 or group.bad[0].is_object
         has_object = group.good.num_rows or any(row.is_object for row in group.bad)
         return group if starts_with_object or (has_object and size_bytes > SLICE_BYTES) else None
 

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -22,18 +22,17 @@ _NOTHING = object()
 _NO_CLOCK = datetime.min  # noqa: DTZ901 -- naive as all of them here; what is decoded already has its defaults
 
 
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row on its way to quarantine: its place among the decoded events, and (column, reason) pairs."""
+class BadRow(NamedTuple):
+    """A row on its way to quarantine: its number among the decoded events, and (column, reason) pairs."""
 
-    index: int
+    number: int
     raw: bytes
     is_object: bool
     errors: tuple[tuple[str, str], ...]
 
-    def at(self, index: int) -> "BadRow":
+    def at(self, number: int) -> "BadRow":
         """The same row in another place."""
-        return BadRow(index, self.raw, self.is_object, self.errors)
+        return BadRow(number, self.raw, self.is_object, self.errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +184,7 @@ def value_at(path: Path, row: dict[str, Any], missing: object = None) -> Any:
 def join_decoded(schema: Schema, parts: Sequence[Decoded]) -> Decoded:
     """The parts of one body as one."""
     group = decode_group(schema, parts, _NO_CLOCK)
-    bad = tuple(row.at(position) for position, row in group.bad)
-    return Decoded(schema, group.good, bad, group.count, group.unknown)
+    return Decoded(schema, group.good, group.bad, group.count, group.unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +197,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The rows of several requests as one: `bad` pairs each bad row with its position in the whole group."""
+    """The rows of several requests as one; the number of a bad row is that in the whole group."""
 
     good: pa.RecordBatch
-    bad: tuple[tuple[int, BadRow], ...]
+    bad: tuple[BadRow, ...]
     count: int
     counts: tuple[Counts, ...]
     unknown: UnknownKeys
@@ -222,7 +220,7 @@ def decode_group(schema: Schema, bodies: Sequence[Events | Decoded], now: dateti
             joined.extend(events)
         decoded = decode(schema, joined, now)
         parts.append(decoded)
-        bad = [row.index for row in decoded.bad]
+        bad = [row.number for row in decoded.bad]
         end = 0
         for events in waiting:
             start, end = end, end + len(events)
@@ -238,13 +236,13 @@ def decode_group(schema: Schema, bodies: Sequence[Events | Decoded], now: dateti
             parts.append(body)
             counts.append(Counts(body.good.num_rows, len(body.bad)))
     decode_waiting()
-    bad_rows: list[tuple[int, BadRow]] = []
+    bad_rows: list[BadRow] = []
     total = 0
     unknown: UnknownKeys = {}
     for part in parts:
         for path, seen in part.unknown.items():
             note(unknown, path, seen)
-        bad_rows += [(total + row.index, row) for row in part.bad]
+        bad_rows += [row.at(total + row.number) for row in part.bad] if total else part.bad
         total += part.count
     batches = [part.good for part in parts] or [_no_rows(schema)]
     good = batches[0] if len(batches) == 1 else pa.concat_batches(batches)

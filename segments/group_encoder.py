@@ -58,7 +58,6 @@ class GroupEncoder:
         rows = decode_group(self._schema, bodies, at)
         bad: bytes | pa.Buffer = b""
         if rows.bad:
-            numbered = [(Lsn(first + position), row) for position, row in rows.bad]
-            bad = self._quarantine.batch(numbered, at).serialize()
+            bad = self._quarantine.batch(rows.bad, first, at).serialize()
         good = rows.good.serialize() if rows.good.num_rows else b""
         return Encoded(good, bad, rows.count, rows.counts, rows.unknown)

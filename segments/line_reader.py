@@ -215,7 +215,8 @@ def _refused(scratch: _Scratch) -> Iterator[Refused]:
     odd = zip(values, values, values, strict=True)
     lines = iter(found)
     for begin, end, number in zip(lines, lines, lines, strict=True):
-        yield Refused(begin, end, number & _NUMBER_MASK, tuple(islice(odd, number >> ODD_BITS)))
+        count = number >> ODD_BITS
+        yield Refused(begin, end, number & _NUMBER_MASK, (next(odd),) if count == 1 else tuple(islice(odd, count)))
 
 
 def _with_late(text: bytes, scratch: _Scratch) -> bytes:

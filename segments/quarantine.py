@@ -31,21 +31,21 @@ class Quarantine:
         self._schema = schema
         self._reader = LineReader(Schema(tuple(Column(column.name, _TEXT, column.path) for column in schema.columns)))
 
-    def batch(self, bad: Sequence[tuple[Lsn, BadRow]], now: datetime) -> pa.RecordBatch:
-        """The quarantined rows of one group, in LSN order. `now` is naive UTC."""
-        parts = [self._part(part, now) for part in _parts(bad)]
+    def batch(self, bad: Sequence[BadRow], first: Lsn, now: datetime) -> pa.RecordBatch:
+        """The quarantined rows of one group, in order, `first` the LSN of its first row. `now` is naive UTC."""
+        parts = [self._part(part, first, now) for part in _parts(bad)]
         return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
 
-    def _part(self, bad: Sequence[tuple[Lsn, BadRow]], now: datetime) -> pa.RecordBatch:
-        rows = [row for _, row in bad]
+    def _part(self, rows: Sequence[BadRow], first: Lsn, now: datetime) -> pa.RecordBatch:
+        ends = pa.array([0, *accumulate([len(row.errors) for row in rows])], pa.int32())
         columns: list[pa.Array] = [
-            _lists([[column for column, _ in row.errors] for row in rows]),
-            _lists([[reason for _, reason in row.errors] for row in rows]),
-            pa.nulls(len(bad), pa.string()),
+            pa.ListArray.from_arrays(ends, pa.array([column for row in rows for column, _ in row.errors], pa.string())),
+            pa.ListArray.from_arrays(ends, pa.array([reason for row in rows for _, reason in row.errors], pa.string())),
+            pa.nulls(len(rows), pa.string()),
             *(self._by_machine(rows) or _by_row(self._schema, rows)),
-            pa.repeat(pa.scalar(now, pa.timestamp("s")), len(bad)),
+            pa.repeat(pa.scalar(now, pa.timestamp("s")), len(rows)),
             pa.array([row.raw.decode(errors="backslashreplace") for row in rows], pa.string()),
-            pa.array([lsn for lsn, _ in bad], pa.uint64()),
+            pa.array([first + row.number for row in rows], pa.uint64()),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self._schema.quarantine)
 
@@ -71,19 +71,14 @@ class Quarantine:
         return [pa.concat_arrays(pair).take(pa.array(order, pa.int64())) for pair in both]
 
 
-def _parts(bad: Sequence[tuple[Lsn, BadRow]]) -> Iterator[Sequence[tuple[Lsn, BadRow]]]:
+def _parts(bad: Sequence[BadRow]) -> Iterator[Sequence[BadRow]]:
     """Of about SLICE_BYTES each."""
     first = size = 0
-    for index, (_, row) in enumerate(bad):
+    for index, row in enumerate(bad):
         size += len(row.raw)
         if size >= SLICE_BYTES or index == len(bad) - 1:
             yield bad[first : index + 1]
             first, size = index + 1, 0
-
-
-def _lists(texts: Sequence[Sequence[str]]) -> pa.Array:
-    offsets = pa.array([0, *accumulate(map(len, texts))], pa.int32())
-    return pa.ListArray.from_arrays(offsets, pa.array([text for some in texts for text in some], pa.string()))
 
 
 def _by_row(schema: Schema, rows: Sequence[BadRow]) -> list[pa.Array]:

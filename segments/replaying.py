@@ -44,7 +44,7 @@ def replay(disk: Disk, log: SourceLog, lsns: pa.Array | None, now: datetime) -> 
     for found, texts, others in _quarantined(disk, snapshot, lsns):
         remaining += others
         events = parse_lines([text.encode() for text in texts])
-        bad = {row.index for row in decode(log.schema, events, now.astimezone(UTC).replace(tzinfo=None)).bad}
+        bad = {row.number for row in decode(log.schema, events, now.astimezone(UTC).replace(tzinfo=None)).bad}
         good = [index for index in range(len(events)) if index not in bad]
         remaining += len(bad)
         if good:

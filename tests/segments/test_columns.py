@@ -50,7 +50,7 @@ def check(kind: ColumnType, texts: list[str], path: Any) -> None:
     decoded = decode(Schema((Column("x", kind, ("x",)),)), parse_body(body), NOW)
     kept, refused = expected(kind, texts)
 
-    assert [row.index for row in decoded.bad] == refused
+    assert [row.number for row in decoded.bad] == refused
     assert all(reason for row in decoded.bad for _, reason in row.errors)
     pq.write_table(pa.Table.from_batches([decoded.good]), path)
     assert repr(cells(kind, pq.read_table(path)["x"])) == repr(kept)

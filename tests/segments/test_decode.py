@@ -131,7 +131,7 @@ def test_requests_of_a_group_keep_their_own_counts_and_their_order():
 
     assert group.counts == (Counts(1, 1), Counts(1, 1), Counts(1, 1))
     assert group.good["x"].to_pylist() == [1, 2, 1]
-    assert [position for position, _ in group.bad] == [1, 2, 5]
+    assert [row.number for row in group.bad] == [1, 2, 5]
     assert group.count == 6
 
 
@@ -189,7 +189,7 @@ def test_a_default_does_not_stand_in_for_a_value_that_does_not_fit():
     schema = parse_datafile("SCHEMA >\n  a Int8 DEFAULT 1, b String `json:$`").schema
     decoded = decode(schema, parse_body(b'{"a":300}\n7\n{}\n\xff'), NOW)
 
-    assert [row.index for row in decoded.bad] == [0, 1, 3]
+    assert [row.number for row in decoded.bad] == [0, 1, 3]
     assert decoded.good.to_pylist() == [{"a": 1, "b": "{}"}]
 
 
@@ -197,7 +197,7 @@ def test_quarantine_shows_what_was_sent_and_no_default():
     schema = parse_datafile("SCHEMA >\n  a Int8 DEFAULT 1, b Int8, m Map(String, Int8), raw String `json:$`").schema
     sent = b'{"b": "x", "m": {"k": 1.10}}'
     bad = decode(schema, parse_body(sent), NOW).bad
-    row = Quarantine(schema).batch([(Lsn(5), bad[0])], NOW).to_pylist()[0]
+    row = Quarantine(schema).batch(bad, Lsn(5), NOW).to_pylist()[0]
 
     assert (row["a"], row["b"], row["m"], row["raw"]) == (None, "x", '{"k":1.10}', sent.decode())
     assert row["c__error_column"] == ["b", "m"]

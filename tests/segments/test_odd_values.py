@@ -75,7 +75,7 @@ def test_rows_whose_values_do_not_fit_are_told_by_their_values_alone(line, read_
     assert lines is not None
     assert [bool(refused.odd) for refused in lines.refused] == [True] * 3
     assert found is not None
-    assert [row.index for row in found.bad] == [1, 2, 4]
+    assert [row.number for row in found.bad] == [1, 2, 4]
     assert all(row.raw == line.strip() for row in found.bad)
     assert not read_whole
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from segments import line_reader
 from segments.compiled.load import loaded
 from segments.datafile import parse_datafile
-from segments.decode import BadRow, decode
+from segments.decode import decode
 from segments.filenames import Lsn
 from segments.lines import parse_lines
 from segments.quarantine import Quarantine
@@ -18,6 +18,7 @@ from segments.schema import Schema
 from tests.strategies import json_texts
 
 NOW = datetime(2026, 11, 23, 12)
+FIRST = Lsn(7)
 SCHEMA = parse_datafile(
     "SCHEMA > i Int64 `json:$.i`, f Float64 `json:$.f`, d Date `json:$.d`, a Array(Int64) `json:$.a[:]`, "
     "n_x Int8 `json:$.n.x`, n_y String `json:$.n.m.y`\n"
@@ -31,20 +32,17 @@ def _loaded():
     line_reader.use(loaded())
 
 
-def bad_rows(schema: Schema, lines: list[bytes]) -> list[tuple[Lsn, BadRow]]:
-    return [(Lsn(row.index + 7), row) for row in decode(schema, parse_lines(lines), NOW).bad]
-
-
 def check(schema: Schema, lines: list[bytes]) -> pa.RecordBatch:
     """The batch, which is the same without machine code."""
-    bad = bad_rows(schema, lines)
-    batch = Quarantine(schema).batch(bad, NOW)
-    plain = [row for _, row in bad if row.raw.startswith(PLAIN)]
+    bad = decode(schema, parse_lines(lines), NOW).bad
+    batch = Quarantine(schema).batch(bad, FIRST, NOW)
+    assert batch["c__lsn"].to_pylist() == [FIRST + row.number for row in bad]
+    plain = [row for row in bad if row.raw.startswith(PLAIN)]
     if len(plain) > 8:
         assert Quarantine(schema)._by_machine(plain) is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(line_reader, "_machine_code", None)
-        assert Quarantine(schema).batch(bad, NOW).equals(batch)
+        assert Quarantine(schema).batch(bad, FIRST, NOW).equals(batch)
     batch.validate(full=True)
     return batch
 
