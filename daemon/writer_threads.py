@@ -148,10 +148,6 @@ class WriterThreads:
             appends = self._appends
             gathered = [commit for commit in gathered if not self._append(appends, commit)]
             appends.start()
-        if len(gathered) <= 1:
-            for commit in gathered:
-                self._put([commit])
-            return
         quick = []
         for commit in gathered:
             if commit.is_quick:

@@ -72,7 +72,7 @@ class AppendThreads:
         place = self._places[number]
         place.descriptor, place.offset = append.descriptor, append.offset
         place.data, place.size = append.data, len(append.data)
-        place.is_durable = durably
+        place.wants_sync = durably
         self._put.append(number)
         return number
 
@@ -95,7 +95,7 @@ class AppendThreads:
         place.data = None
         self._free.append(number)
         error = OSError(place.errno, os.strerror(place.errno)) if place.errno else None
-        return Appended(bool(place.is_written), bool(place.is_durable) and error is None, error)
+        return Appended(bool(place.is_written), bool(place.wants_sync) and error is None, error)
 
     def close(self) -> None:
         """End the threads."""

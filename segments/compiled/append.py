@@ -1,9 +1,10 @@
 """Writes and syncs, one after the other, in a thread that never needs the interpreter: what `Append.make` does, for `AppendThreads`."""
 
-from segments.compiled.functions import BYTES, INT, INT32, INT32S, INTS, Bytes, Ints, compiled, entry, library
-from segments.compiled.places import DATA, DESCRIPTOR, ERRNO, IS_DURABLE, IS_WRITTEN, OFFSET, PLACE_INTS, SIZE
+from errno import EINTR, EIO
 
-_INTERRUPTED, _NO_REASON = 4, 5
+from segments.compiled.functions import BYTES, INT, INT32, INT32S, INTS, Bytes, Ints, compiled, entry, library
+from segments.compiled.places import DATA, DESCRIPTOR, ERRNO, WANTS_SYNC, IS_WRITTEN, OFFSET, PLACE_INTS, SIZE
+
 _read = library("read", INT(INT32, BYTES, INT))
 _write = library("write", INT(INT32, BYTES, INT))
 _pwrite = library("pwrite", INT(INT32, INT, INT, INT))
@@ -27,7 +28,7 @@ def append(begun: int, ended: int, places: Ints, number: Bytes) -> int:
         if got == 0:
             return 0
         if got < 0:
-            if _failure() != _INTERRUPTED:
+            if _failure() != EINTR:
                 return _failure()
             continue
         place = PLACE_INTS * number[0]
@@ -39,14 +40,14 @@ def append(begun: int, ended: int, places: Ints, number: Bytes) -> int:
             if wrote > 0:
                 done += wrote
             elif wrote == 0:
-                error = _NO_REASON
-            elif _failure() != _INTERRUPTED:
+                error = EIO
+            elif _failure() != EINTR:
                 error = _failure()
         places[place + IS_WRITTEN] = error == 0
-        if error == 0 and places[place + IS_DURABLE] != 0 and _fdatasync(descriptor) != 0:
+        if error == 0 and places[place + WANTS_SYNC] != 0 and _fdatasync(descriptor) != 0:
             # Never again, not even when it was interrupted: a second sync may say yes to what the first has lost.
             error = _failure()
         places[place + ERRNO] = error
         while _write(ended, number, 1) < 0:
-            if _failure() != _INTERRUPTED:
+            if _failure() != EINTR:
                 return _failure()

@@ -136,7 +136,7 @@ def _places() -> list[Path]:
     of = hashlib.sha256(f"{made_by} {made_for}".encode())
     for source in sorted(here.glob("*.py")):
         of.update(source.read_bytes())
-    name = f"lines-{of.hexdigest()[:16]}.o"
+    name = f"code-{of.hexdigest()[:16]}.o"
     places = [here / "__pycache__" / name]
     # Not every user has a home: a container may run as a number that nobody knows.
     with suppress(RuntimeError):

@@ -14,12 +14,12 @@ class Place(ctypes.Structure):
         ("data", ctypes.c_char_p),
         ("size", ctypes.c_int64),
         ("offset", ctypes.c_int64),
-        ("is_durable", ctypes.c_int64),
+        ("wants_sync", ctypes.c_int64),
         ("is_written", ctypes.c_int64),
         ("errno", ctypes.c_int64),
     ]
 
 
 PLACE_INTS = ctypes.sizeof(Place) // 8
-DESCRIPTOR, DATA, SIZE, OFFSET, IS_DURABLE, IS_WRITTEN, ERRNO = range(PLACE_INTS)
+DESCRIPTOR, DATA, SIZE, OFFSET, WANTS_SYNC, IS_WRITTEN, ERRNO = range(PLACE_INTS)
 """As machine code sees it."""

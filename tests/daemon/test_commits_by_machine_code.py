@@ -51,7 +51,7 @@ class Slow:
             if is_written:
                 (data,) = (ctypes.c_void_p * 1).from_address(ctypes.addressof(place) + Place.data.offset)
                 disk.pwrite(place.descriptor, ctypes.string_at(data or 0, place.size), place.offset)
-            if place.is_durable and not error:
+            if place.wants_sync and not error:
                 disk.sync(place.descriptor)
             place.is_written, place.errno = is_written, error
             os.write(ended, number)

@@ -29,7 +29,7 @@ def run(root: Path, program: str) -> str:
 
 
 def kept(root: Path) -> list[Path]:
-    return sorted(root.rglob("lines-*.o"))
+    return sorted(root.rglob("code-*.o"))
 
 
 LOAD = "from segments.compiled.load import loaded; loaded()"
