@@ -13,40 +13,35 @@ from segments.batch_message import ALIGNMENT, BatchMessage
 from segments.column_type import ColumnType
 from segments.conversions import DoesNotFit, convert
 from segments.lines import Events
+from segments.one_row import HUGE, INTEGERS, MOMENTS, NotPlain, OneRow
 from segments.schema import Schema
 
 ROWS_MAX = 32
 """With more rows Arrow is faster."""
-_HUGE = 2.0**63
 _Packed = Callable[[Sequence[Any]], tuple[bytes, ...]]
-
-
-class _NotPlain(Exception):
-    """A value that has to be looked at more closely."""
 
 
 def _integers(code: str) -> _Packed:
     def pack(values: Sequence[Any]) -> tuple[bytes, ...]:
         if set(map(type, values)) != {int}:
-            raise _NotPlain
+            raise NotPlain
         try:
             return (array(code, values).tobytes(),)
         except OverflowError:
-            raise _NotPlain from None
+            raise NotPlain from None
 
     return pack
 
 
 def _floats(values: Sequence[Any]) -> tuple[bytes, ...]:
-    # A float beyond 2^63 may stand for an integer that it is not; an integer may have more digits than a float.
-    if set(map(type, values)) != {float} or any(abs(value) >= _HUGE for value in values):
-        raise _NotPlain
+    if set(map(type, values)) != {float} or any(abs(value) >= HUGE for value in values):
+        raise NotPlain
     return (array("d", values).tobytes(),)
 
 
 def _booleans(values: Sequence[Any]) -> tuple[bytes, ...]:
     if set(map(type, values)) != {bool}:
-        raise _NotPlain
+        raise NotPlain
     return (_bits(values),)
 
 
@@ -57,42 +52,32 @@ def _bits(values: Iterable[bool]) -> bytes:
 
 def _strings(values: Sequence[Any]) -> tuple[bytes, ...]:
     if set(map(type, values)) != {str}:
-        raise _NotPlain
+        raise NotPlain
     try:
         texts = [value.encode() for value in values]
     except UnicodeEncodeError:
-        raise _NotPlain from None
+        raise NotPlain from None
     return array("i", accumulate(map(len, texts), initial=0)).tobytes(), b"".join(texts)
 
 
 def _moments(kind: ColumnType) -> _Packed:
     def pack(values: Sequence[Any]) -> tuple[bytes, ...]:
         if not set(map(type, values)) <= {str, int}:
-            raise _NotPlain
+            raise NotPlain
         try:
             return (array("q", [convert(kind, value) for value in values]).tobytes(),)
         except DoesNotFit:
-            raise _NotPlain from None
+            raise NotPlain from None
 
     return pack
 
 
 _WAYS: dict[str, _Packed] = {
-    "Int8": _integers("b"),
-    "Int16": _integers("h"),
-    "Int32": _integers("i"),
-    "Int64": _integers("q"),
-    "UInt8": _integers("B"),
-    "UInt16": _integers("H"),
-    "UInt32": _integers("I"),
-    "UInt64": _integers("Q"),
+    **{name: _integers(code) for name, code in INTEGERS.items()},
     "Float64": _floats,
     "Bool": _booleans,
     "String": _strings,
 }
-
-
-_MOMENTS = frozenset({"DateTime", "DateTime64"})
 _INSTEAD_OF_NULL: dict[_Packed, object] = {_strings: "", _floats: 0.0, _booleans: False}
 
 
@@ -112,18 +97,22 @@ class SmallBatches:
     columns: tuple[_Column, ...]
     keys: frozenset[str]
     message: BatchMessage
+    one: OneRow
 
     @classmethod
     def of(cls, schema: Schema) -> "SmallBatches | None":
         """None for a schema with columns that take more than a glance."""
         columns = []
         for column in schema.columns:
-            pack = _moments(column.type) if column.type.name in _MOMENTS else _WAYS.get(column.type.name)
+            pack = _moments(column.type) if column.type.name in MOMENTS else _WAYS.get(column.type.name)
             if pack is None or len(column.path) != 1:
                 return None
             instead = _INSTEAD_OF_NULL.get(pack, 0) if column.type.nullable and column.default is None else None
             columns.append(_Column(column.path[0], pack, instead))
-        return cls(tuple(columns), frozenset(column.key for column in columns), BatchMessage.of(schema.arrow))
+        keys = frozenset(column.key for column in columns)
+        message = BatchMessage.of(schema.arrow)
+        one = OneRow(message, [(column.path[0], column.type) for column in schema.columns])
+        return cls(tuple(columns), keys, message, one)
 
     def encode(self, parts: Sequence[Events]) -> bytes | None:
         """The rows of all parts, as `RecordBatch.serialize` gives them; None when one of them needs a closer look."""
@@ -134,6 +123,9 @@ class SmallBatches:
             rows += part.objects  # type: ignore[arg-type]  # those without errors are objects
         if not 0 < len(rows) <= ROWS_MAX:
             return None
+        return (self.one.encode(rows[0]) if len(rows) == 1 else None) or self._encode(rows)
+
+    def _encode(self, rows: Sequence[dict[str, Any]]) -> bytes | None:
         if not all(row.keys() <= self.keys for row in rows):
             return None
         nodes: list[int] = []
@@ -149,7 +141,7 @@ class SmallBatches:
                     padding = -len(piece) % ALIGNMENT
                     pieces.append(piece + bytes(padding) if padding else piece)
                     at += len(piece) + padding
-        except _NotPlain:
+        except NotPlain:
             return None
         return b"".join((self.message.head(len(rows), nodes, places, at), *pieces))
 
@@ -160,6 +152,6 @@ def _packed(column: _Column, values: list[Any]) -> tuple[int, tuple[bytes, ...]]
     if not nulls:
         return 0, (b"", *column.pack(values))
     if column.instead is None:
-        raise _NotPlain
+        raise NotPlain
     valid = _bits(value is not None for value in values)
     return nulls, (valid, *column.pack([column.instead if value is None else value for value in values]))

@@ -3,7 +3,7 @@
 from errno import EINTR, EIO
 
 from segments.compiled.functions import BYTES, INT, INT32, INT32S, INTS, Bytes, Ints, compiled, entry, library
-from segments.compiled.places import DATA, DESCRIPTOR, ERRNO, WANTS_SYNC, IS_WRITTEN, OFFSET, PLACE_INTS, SIZE
+from segments.compiled.places import DATA, DESCRIPTOR, ERRNO, IS_WRITTEN, OFFSET, PLACE_INTS, SIZE, WANTS_SYNC
 
 _read = library("read", INT(INT32, BYTES, INT))
 _write = library("write", INT(INT32, BYTES, INT))

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from segments.datafile import parse_datafile
 from segments.decode import decode
 from segments.infer import infer
 from segments.lines import parse_body
+from segments.one_row import FORMS_MAX
 from segments.schema import Column, Schema
 from segments.small_batch import ROWS_MAX, SmallBatches
 from tests.strategies import json_texts, values_for
@@ -82,3 +84,22 @@ def test_a_row_that_needs_a_closer_look_sends_all_the_long_way(row):
 def test_other_types_are_for_arrow(kind):
     assert SmallBatches.of(Schema((Column("c", parse_type(kind), ("c",)),))) is None
     assert SmallBatches.of(Schema((Column("c", parse_type("Int8"), ("a", "b")),))) is None
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.text(max_size=20), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=3 * FORMS_MAX))
+def test_one_row_after_another_is_what_arrow_writes_of_each(rows):
+    schema = Schema(tuple(Column(key, parse_type(kind), (key,)) for key, kind in (("s", "String"), ("i", "Int64"))))
+    batches = SmallBatches.of(schema)
+    assert batches is not None
+    for text, number in rows:
+        body = parse_body(orjson.dumps({"i": number, "s": text}))
+        assert batches.encode([body]) == decode(schema, body, NOW).good.serialize().to_pybytes()
+
+
+def test_a_row_with_a_key_of_its_own_is_looked_at_more_closely_where_two_columns_share_one():
+    schema = Schema(tuple(Column(name, parse_type("Int64"), ("k",)) for name in ("a", "b")))
+
+    assert encode(schema, [b'{"k":1}']) is not None
+    assert encode(schema, [b'{"k":1,"z":2}']) is None
+    assert encode(schema, [b'{"z":2}']) is None
