@@ -52,7 +52,7 @@ class Commit:
     @property
     def is_quick(self) -> bool:
         """Whether it is one write and one sync, for which others may wait."""
-        return self._prepared is not None and self.errand is None and self._source_log.has_active_file
+        return self.errand is None and self._prepared is not None and self._source_log.is_one_append(self._prepared)
 
     def prepare(self) -> None:
         """Make the group into what its frame holds. When that is refused every request has its outcome."""

@@ -200,7 +200,11 @@ class Ingest:
         elif group.tickets or errand is not None or mark_due:
             self._mark_at = now + MARK_AFTER_S
         self._is_under_way = True
-        self._threads.start(commit)
+        try:
+            self._threads.start(commit)
+        except BaseException:
+            self._is_under_way = False
+            raise
 
     def _landed(self, commit: Commit) -> None:
         """The thread is through: begin the next commit. The senders of this one are told while that is being written."""

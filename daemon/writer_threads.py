@@ -122,6 +122,12 @@ class WriterThreads:
         finally:
             self._appends = None
             appends.close()
+            # After a mistake here: their actors wait for them, whatever cancels those, and nobody else will land them.
+            left = list(self._appending.values())
+            self._appending.clear()
+            for commit in left:
+                commit.failure = RuntimeError("the threads that append have ended")
+            self._go_on(left)
 
     def start(self, commit: Commit) -> None:
         """Have the commit done in a thread, and told of by Trio in its next round. There is no way to cut it short.

@@ -9,7 +9,7 @@ import errno
 import fcntl
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +22,16 @@ PIECE_BYTES = 1 << 18
 """Small enough that a processor's cache still has a piece when it is looked at: a whole file costs more than twice the time."""
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-_renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+_libc = ctypes.CDLL(None, use_errno=True)
+_renameat2 = getattr(_libc, "renameat2", None)
+
+
+def _once(sync: Callable[[int], int], descriptor: int) -> None:
+    """As `os.fsync` and its like, which go on when a signal interrupts the call: a second sync may say yes to what the first
+    has lost. Raises OSError."""
+    if sync(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ class Disk:
 
     def sync(self, descriptor: int) -> None:
         """Return once the file's data is on stable storage. A failure is final: never sync the same file again."""
-        os.fdatasync(descriptor)
+        _once(_libc.fdatasync, descriptor)
 
     def forget(self, descriptor: int) -> None:
         """Drop what the page cache has of the file and the device may not: after a failed sync readers would see it."""
@@ -85,7 +94,7 @@ class Disk:
         """Return once the directory's entries (creations, renames, removals) are on stable storage."""
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(descriptor)
+            _once(_libc.fsync, descriptor)
         finally:
             os.close(descriptor)
 
@@ -104,7 +113,7 @@ class Disk:
 
     def _sync_or_forget(self, descriptor: int) -> None:
         try:
-            os.fdatasync(descriptor)
+            _once(_libc.fdatasync, descriptor)
         except OSError:
             self.forget(descriptor)
             raise

@@ -7,6 +7,7 @@ voids whatever the dead file holds from there on.
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -122,12 +123,16 @@ class SourceLog:
         append = writer.append(prepared.count, prepared.sections)
         return self.end(prepared, append, writer.make(append, durably=durably))
 
+    def is_one_append(self, prepared: Prepared) -> bool:
+        """Whether `write` asks the disk for one write, and a sync perhaps, and no new file."""
+        return bool(prepared.count) and self._writer is not None and not self._is_over(self._writer, prepared.at)
+
     def begin(self, prepared: Prepared) -> Append | None:
         """All that `write` would ask of the disk, for who does it in its place and then calls `end`; None when it is more."""
-        writer = self._writer
-        if writer is None or not prepared.count or self._is_over(writer, prepared.at) or not self._disk.is_bare:
+        if not self.is_one_append(prepared) or not self._disk.is_bare:
             return None
-        append = writer.append(prepared.count, prepared.sections)
+        assert self._writer is not None
+        append = self._writer.append(prepared.count, prepared.sections)
         return None if may_be_direct(append.data, append.offset) else append
 
     def end(self, prepared: Prepared, append: Append, appended: Appended) -> tuple[Outcome, ...]:
@@ -192,8 +197,11 @@ class SourceLog:
         """Sync the active file and let go of it; the next commit starts another. Raises WriteFailed."""
         if self._writer is not None:
             self.sync()
-            self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            # All of it is durable, and the descriptor is gone whatever a close says; to use it again would be to write into
+            # whatever has its number by then.
+            with suppress(OSError):
+                writer.close()
 
     def _writer_at(self, now: datetime) -> WalWriter:
         """Of the file for rows of `now`, which may have to be made. Raises WriteFailed."""

@@ -213,6 +213,27 @@ def test_a_mistake_where_commits_land_ends_the_daemon_and_the_others_land_before
     assert [type(ticket.outcome) for ticket in tickets] == [Committed] * 3
 
 
+def test_a_mistake_where_they_are_taken_up_ends_the_daemon_and_leaves_no_actor_waiting(tmp_path, monkeypatch):
+    tickets: list[Ticket] = []
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def scenario() -> None:
+        with trio.fail_after(60):
+            async with running(tmp_path, 3) as together:
+                monkeypatch.setattr(WriterThreads, "_land", broken)
+                together.send(1)
+                tickets.extend(together.tickets)
+                await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        trio.run(scenario)
+    assert raised.value.subgroup(ZeroDivisionError)
+    assert not raised.value.subgroup(trio.TooSlowError)
+    assert [type(ticket.outcome) for ticket in tickets] == [ActorFailed] * 3
+
+
 @pytest.mark.parametrize("how", ["closed", "cancelled"])
 async def test_what_is_under_way_is_waited_for(tmp_path, how):
     outcomes: list[type] = []

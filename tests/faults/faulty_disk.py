@@ -49,6 +49,11 @@ class FaultyDisk(Disk):
             raise
         super().pwrite(descriptor, data, offset)
 
+    def close(self, descriptor: int) -> None:
+        # It is closed whatever else is said.
+        super().close(descriptor)
+        self._step("close")
+
     def sync(self, descriptor: int) -> None:
         self._step("sync")
         super().sync(descriptor)

@@ -181,6 +181,18 @@ def test_a_short_write_is_gone_on_with(start, tmp_path):
     assert [row["id"] for row in query(daemon.data, "SELECT id FROM t ORDER BY id")] == [0, 1]
 
 
+@pytest.mark.parametrize("code", ["now", "never"])
+def test_a_sync_that_a_signal_has_interrupted_is_not_tried_again(start, tmp_path, code):
+    """As Python does by itself: what the first has lost a second would not find."""
+    shim = Shim(tmp_path / "shim", tmp_path / "data")
+    daemon = start(*UNTIL_SYNCED, "--machine-code", code, env=shim.env)
+    daemon.post(ROW % 0)
+    rule = shim.arm(Kind.SYNC, Fault.FAIL, error=errno.EINTR)
+
+    assert [daemon.post(ROW % n).status for n in (1, 2)] == [503, 200]
+    assert rule.hits == 1
+
+
 def test_a_slow_sync_is_waited_for(start, tmp_path):
     shim = Shim(tmp_path / "shim", tmp_path / "data")
     daemon = start(*UNTIL_SYNCED, env=shim.env)

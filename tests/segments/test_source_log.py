@@ -229,6 +229,28 @@ def test_rows_not_synced_are_voided_together_with_a_failed_sync(stored):
     assert stored.ids() == [1, 2]
 
 
+def test_a_commit_that_needs_a_file_of_its_own_is_more_than_one_append(stored):
+    log = stored.open()
+    rows = [Write(parse_body(body(1)))]
+    assert not log.is_one_append(log.prepare(rows, NOW))
+    commit(log, body(0))
+    for hours, is_one in ((0, True), (24, False)):
+        prepared = log.prepare(rows, NOW + timedelta(hours=hours))
+        assert log.is_one_append(prepared) is is_one
+        assert (log.begin(prepared) is not None) is is_one
+
+
+def test_a_close_that_reports_an_error_has_closed_and_costs_nothing(stored):
+    log = stored.open()
+    commit(log, body(1))
+    log._writer._disk = FaultyDisk(1)
+    log.seal()
+    assert log._writer is None
+    commit(log, body(2))
+
+    assert stored.ids() == [1, 2]
+
+
 @pytest.mark.parametrize("operation", ["append", "mark", "new file"])
 def test_rows_not_yet_synced_survive_a_later_write_that_fails(stored, operation, monkeypatch):
     """They were answered with 202, and the write that failed was not theirs."""
