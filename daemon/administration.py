@@ -125,7 +125,7 @@ class AdministrationApi:
 
     async def replay(self, request: Request, name: str) -> Answer:
         """`POST /v0/datasources/NAME/replay?where=SQL`: quarantined rows that fit by now become good rows."""
-        known = await self._sources.resolve(name)
+        known = await self._sources.resolve(name.removesuffix("_quarantine"))
         if not request.token.may_append(known):
             raise Refused(403, f"this token may not append to '{name[:80]}'; it needs DATASOURCES:APPEND:NAME")
         self._existing(request, known)

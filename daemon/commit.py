@@ -63,7 +63,7 @@ class Commit:
         except StorageError as error:
             self._refuse(error)
 
-    def append(self) -> Append | None:
+    def as_append(self) -> Append | None:
         """The one write and perhaps one sync that this is, for who has the disk do them and then calls `end`; None when it is
         more."""
         if self._prepared is None or not self.is_quick:

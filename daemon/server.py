@@ -34,7 +34,7 @@ from daemon.warm_up import WarmUp
 from daemon.writer_threads import WriterThreads, writer_threads
 from segments.compiled.load import MachineCode
 from segments.disk import Disk
-from segments.errors import DataDirLocked, UnknownDirectory
+from segments.errors import DataDirLocked, StorageError, UnknownDirectory
 from segments.filenames import DataDir
 from segments.format_version import check_format, write_format
 from segments.line_reader import use
@@ -143,7 +143,13 @@ async def _own(config: Config) -> _Owned:
             path=config.data,
         )
     missing = [path for path in (config.data, *config.data.parents) if not path.exists()]
-    config.data.mkdir(parents=True, exist_ok=True, mode=0o750)
+    try:
+        config.data.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"the data directory can't be made: {reason}; give another as --data", path=config.data
+        ) from error
     for path in reversed(missing):
         # Rows are not safe in a directory whose own name is not.
         disk.sync_dir(path.parent)

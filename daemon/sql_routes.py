@@ -12,6 +12,7 @@ from daemon.sources import Sources
 from daemon.sql import SqlRequest, SqlWorker
 from daemon.sql_answers import SqlAnswer
 from daemon.tokens import Token
+from query.errors import QueryFailed
 from segments.errors import StorageError
 
 _TRUE = ("1", "true", "True")
@@ -48,7 +49,13 @@ class SqlApi:
         """The LSNs of a data source's quarantined rows for which the condition holds. Raises what `SqlWorker.run` does."""
         statement = f"SELECT c__lsn FROM {name}_quarantine WHERE ({where}\n)"  # noqa: S608 -- runs confined, and yields numbers
         asked = SqlRequest(f"{statement} FORMAT Arrow", frozenset({name}))
-        with await self._worker.run(asked) as answer:
+        try:
+            answer = await self._worker.run(asked)
+        except QueryFailed as error:
+            # Without what is around the condition, which is none of its sender's.
+            (reason, *_) = str(error).splitlines()
+            raise Refused(400, f"where is no condition over the columns of {name}_quarantine: {reason}") from error
+        with answer:
             if answer.damage:
                 raise StorageError(f"not all of the quarantine can be read: {answer.damage[0]}")
             table = await trio.to_thread.run_sync(_read_arrow, answer)

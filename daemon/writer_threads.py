@@ -36,11 +36,11 @@ class Commit(Protocol):
     def is_quick(self) -> bool:
         """Whether others may wait for it."""
 
-    def append(self) -> Append | None:
-        """All that `write` and `finish` would ask of the disk; None when it is more than that. Changes nothing."""
+    def as_append(self) -> Append | None:
+        """All that `write` and `finish` would ask of the disk; None when it is more than that. Begins nothing."""
 
     def end(self, appended: Appended) -> None:
-        """Instead of `write` and `finish`: what the disk has said to `append`. In a thread if that was an error."""
+        """Instead of `write` and `finish`: what the disk has said to that. In a thread if that was an error."""
 
     def write(self) -> None: ...
 
@@ -152,7 +152,7 @@ class WriterThreads:
         gathered, self._gathered = self._gathered, []
         if self._appends is not None:
             appends = self._appends
-            gathered = [commit for commit in gathered if not self._append(appends, commit)]
+            gathered = [commit for commit in gathered if not self._is_put(appends, commit)]
             appends.start()
         quick = []
         for commit in gathered:
@@ -165,10 +165,10 @@ class WriterThreads:
         for job in range(jobs):
             self._put(quick[job::jobs])
 
-    def _append(self, appends: AppendThreads, commit: Commit) -> bool:
+    def _is_put(self, appends: AppendThreads, commit: Commit) -> bool:
         """Whether machine code does it."""
         try:
-            append = commit.append() if appends.has_room else None
+            append = commit.as_append() if appends.has_room else None
         except Exception:  # noqa: BLE001 -- met again by the thread that does the commit instead, which says so
             append = None
         if append is None:

@@ -106,6 +106,9 @@ def replay(name: str, where: str, url: str, token: str) -> None:
     fields = [("where", where)] if where else []
     done = _call(url, token, "POST", "v0", "datasources", name, "replay", fields=fields)
     click.echo(f"{done['successful_rows']} rows went in, {done['remaining_rows']} stay in quarantine")
+    if done["remaining_rows"]:
+        quarantine = f"{name.removesuffix('_quarantine')}_quarantine"
+        click.echo(f"siltstone: why is in columns c__error_column and c__error of {quarantine}", err=True)
 
 
 @click.group()
@@ -127,8 +130,9 @@ def create_token(name: str, scopes: tuple[str, ...], url: str, token: str) -> No
 @daemon_options
 def list_tokens(url: str, token: str) -> None:
     """List the tokens with their scopes."""
+    found = _call(url, token, "GET", "v0", "tokens")["tokens"]
     click.echo("name\tid\tscopes")
-    for one in _call(url, token, "GET", "v0", "tokens")["tokens"]:
+    for one in found:
         scopes = ", ".join(":".join(filter(None, (s["type"], s["resource"]))) for s in one["scopes"])
         click.echo(f"{one['name']}\t{one['id']}\t{scopes}")
 

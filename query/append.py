@@ -80,6 +80,10 @@ class _Target:
     path: str
     token: str
 
+    @property
+    def origin(self) -> str:
+        return f"{self.pool.scheme}://{self.pool.host}:{self.pool.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
@@ -179,7 +183,7 @@ def _send(target: _Target, key: str, batch: Batch, patience: Patience) -> _Answe
         try:
             response = _post(target, key, batch, answer_s=min(patience.answer_s, left_s))
         except (urllib3.exceptions.ProtocolError, urllib3.exceptions.TimeoutError) as error:
-            problem = f"no answer from the daemon ({_reason(error)})"
+            problem = f"no answer from the daemon at {target.origin} ({_reason(error)})"
         except urllib3.exceptions.HTTPError as error:
             raise _Stopped(f"{batch.where}: can't speak to the daemon: {printable(str(error))}") from error
         else:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _FORMATS = ("table", "json", "ndjson", "csv", "parquet", "arrow")
 _BINARY = ("parquet", "arrow")
+_AGAIN = "trying again, for a minute at most; what was stored is not stored twice"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -247,7 +248,7 @@ def append(name: str, paths: tuple[str, ...], url: str, token: str, run_id: str)
                 name=name,
                 on_progress=on_progress,
                 run_id=run_id,
-                patience=Patience(on_retry=lambda reason: click.echo(f"siltstone: {reason}; trying again", err=True)),
+                patience=Patience(on_retry=lambda reason: click.echo(f"siltstone: {reason}; {_AGAIN}", err=True)),
             )
     except (AppendFailed, UnreadableInput) as error:
         raise _Failed(str(error)) from error

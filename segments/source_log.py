@@ -120,7 +120,7 @@ class SourceLog:
                 self.sync()
             return prepared.outcomes
         writer = self._writer_at(prepared.at)
-        append = writer.append(prepared.count, prepared.sections)
+        append = writer.next_frame(prepared.count, prepared.sections)
         return self.end(prepared, append, writer.make(append, durably=durably))
 
     def is_one_append(self, prepared: Prepared) -> bool:
@@ -132,7 +132,7 @@ class SourceLog:
         if not self.is_one_append(prepared) or not self._disk.is_bare:
             return None
         assert self._writer is not None
-        append = self._writer.append(prepared.count, prepared.sections)
+        append = self._writer.next_frame(prepared.count, prepared.sections)
         return None if may_be_direct(append.data, append.offset) else append
 
     def end(self, prepared: Prepared, append: Append, appended: Appended) -> tuple[Outcome, ...]:

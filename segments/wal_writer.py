@@ -29,7 +29,7 @@ class WalWriter:
         publish(disk, path, data)
         return cls(disk, path, disk.open_to_write(path), header, size=len(data), crc=crc)
 
-    def append(self, count: int, sections: Sections) -> Append:
+    def next_frame(self, count: int, sections: Sections) -> Append:
         """The frame of `count` rows, to be made; then `note` what became of it, before anything else."""
         data, crc = encode_frame(
             nonce=self.header.nonce,
@@ -63,7 +63,7 @@ class WalWriter:
 
         Without it a later flipped bit in the last frame would look like a torn tail.
         """
-        append = self.append(0, (b"", b"", b""))
+        append = self.next_frame(0, (b"", b"", b""))
         appended = self.make(append, durably=False)
         if appended.error is not None:
             raise appended.error

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 MAKE = (sys.executable, "-P", "-m", "segments.compiled.make")
-"""The command that prints the object file, sealed. No code comes from the directory that the daemon was started in."""
+"""The command that prints the object file, its digest before it. No code comes from the directory that the daemon was started in."""
 _ARGUMENTS = {"scan": "pnpppppp", "pack": "ppppppnpppppp", "count": "pnn", "append": "nnpp"}
 """A letter for each argument: a pointer or a number."""
 NAMES = tuple(_ARGUMENTS)
@@ -44,13 +44,13 @@ def target() -> Any:
     return llvm.Target.from_default_triple().create_target_machine(**host, opt=3, reloc="pic", jit=True)
 
 
-def sealed(code: bytes) -> bytes:
+def with_digest(code: bytes) -> bytes:
     """The object file with its digest before it: whoever runs a torn one ends."""
     return hashlib.sha256(code).digest() + code
 
 
 def _is_whole(code: bytes) -> bool:
-    return sealed(code[_DIGEST_BYTES:]) == code
+    return with_digest(code[_DIGEST_BYTES:]) == code
 
 
 def kept() -> bytes | None:

@@ -32,7 +32,7 @@ class Landing:
         self.told = trio.Event()
         self._work = work
 
-    def append(self) -> Append | None:
+    def as_append(self) -> Append | None:
         return None
 
     def end(self, appended: Appended) -> None:

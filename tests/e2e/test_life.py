@@ -65,6 +65,17 @@ def test_a_second_daemon_is_refused_in_one_sentence(daemon):
     assert daemon.post(b'{"a":1}').status == 200
 
 
+def test_a_directory_that_can_not_be_made_is_said_in_one_sentence():
+    command = [sys.executable, "-m", "daemon", "--data", "/proc/no/such", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "siltstoned: the data directory can't be made: No such file or directory; give another"
+    )
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_first_start_makes_an_admin_token_for_its_owner_alone(tmp_path):
     data = tmp_path / "data"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SILTSTONED_")}

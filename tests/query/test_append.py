@@ -446,7 +446,7 @@ class TestRetries:
                 patience=fake_time.patience(batch_s=1.0),
             )
 
-        assert "no answer from the daemon (Connection refused)" in str(failed.value)
+        assert f"no answer from the daemon at {absent.url} (Connection refused)" in str(failed.value)
 
 
 class TestKeys:

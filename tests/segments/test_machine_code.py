@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import segments
-from segments.compiled.load import link, sealed
+from segments.compiled.load import link, with_digest
 from segments.compiled.make import make
 
 
@@ -54,7 +54,7 @@ def test_neither_torn_machine_code_nor_that_of_other_sources_is_taken(copied):
 
 
 def test_where_the_sources_may_not_be_written_to_the_users_cache_keeps_it(copied):
-    keep = "from segments.compiled.load import keep, sealed; keep(sealed(b'code'))"
+    keep = "from segments.compiled.load import keep, with_digest; keep(with_digest(b'code'))"
     (copied / "segments" / "compiled" / "__pycache__").write_text("in the way, as root may write anywhere")
     run(copied, keep)
     (path,) = kept(copied)
@@ -72,12 +72,12 @@ def test_where_the_sources_may_not_be_written_to_the_users_cache_keeps_it(copied
 
 def test_it_needs_nothing_of_who_made_it_and_works():
     """`make` refuses what needs more than the C library."""
-    code = link(sealed(make()))
+    code = link(with_digest(make()))
     text = b"a,b,,\n"
     assert code.count(ctypes.c_char_p(text), len(text), ord(",")) == 3
 
 
-@pytest.mark.parametrize("torn", [b"", b"not code" * 100, sealed(b"code")[:-1]])
+@pytest.mark.parametrize("torn", [b"", b"not code" * 100, with_digest(b"code")[:-1]])
 def test_what_is_torn_is_an_error_and_not_the_end(torn):
     with pytest.raises(RuntimeError, match="not whole"):
         link(torn)

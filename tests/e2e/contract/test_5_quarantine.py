@@ -84,8 +84,11 @@ def test_replay_rights(api, name):
 @states("A `where` that is no condition is refused with 400.")
 def test_replay_nonsense(api, name):
     api.post(b'{"n":1}', f"name={name}&wait=true")
-    for where in ("nothing = 1", "1) UNION SELECT name FROM siltstone.sources WHERE (1=1", "SELEKT"):
-        assert api.call("POST", f"/v0/datasources/{name}/replay?where={quote(where)}", b"").status == 400
+    for where in ("nothing = 1", "1) UNION SELECT name FROM siltstone.sources WHERE (1=1", "SELEKT", "n ="):
+        refused = api.call("POST", f"/v0/datasources/{name}/replay?where={quote(where)}", b"")
+        assert refused.status == 400
+        assert refused.json()["error"].startswith("where is ")
+        assert "c__lsn" not in refused.json()["error"]
 
 
 def test_the_command_line_makes_alters_replays_and_drops(daemon, tmp_path):
@@ -104,12 +107,15 @@ def test_the_command_line_makes_alters_replays_and_drops(daemon, tmp_path):
     file.write_text("SCHEMA >\n    `n` Int64 `json:$.n`\n")
     assert run("alter", "rides", str(file), "--dry")[1].startswith("would MODIFY COLUMN `n` Int8 -> Int64")
     assert run("alter", "rides", str(file))[0] == 0
-    assert run("replay", "rides") == (0, "1 rows went in, 0 stay in quarantine\n")
+    daemon.post(b'{"n":"x"}', "name=rides&wait=true")
+    went, why = "1 rows went in, 1 stay in quarantine\n", "columns c__error_column and c__error of rides_quarantine\n"
+    assert run("replay", "rides_quarantine") == (0, f"{went}siltstone: why is in {why}")
     assert query(daemon.data, "SELECT n FROM rides") == [{"n": 300}]
     code, token = run("token", "create", "reader", "--scope", "DATASOURCES:READ:rides")
     assert code == 0
     assert token.startswith("p.")
     assert "DATASOURCES:READ:rides" in run("token", "ls")[1]
+    assert run("token", "ls", "--token", "p.wrong")[1].startswith("siltstone: ")
     assert run("token", "rm", "reader")[0] == 0
     assert run("drop", "rides", "--yes")[0] == 0
     assert run("schema", "rides")[0] == 1
