@@ -249,10 +249,8 @@ class MemoryDisk(Disk):
             self.cache.files[inode] = self._lost.pop(inode)
 
     def close(self, descriptor: int) -> None:
-        # It is closed whatever else is said.
         del self._descriptors[descriptor]
         self._to_be_told.discard(descriptor)
-        self._step()
 
     def sync_dir(self, path: Path) -> None:
         self._sync(self.inode(path))
