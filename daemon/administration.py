@@ -76,7 +76,8 @@ class AdministrationApi:
         is_dry = payload.fields.get("dry", payload.fields.get("dry_run", "")) in _TRUE
         if has_changed and not is_dry:
             await self._sources.perform(name, partial(alter, self._disk, datafile=changed))
-        return json_answer({"operations": operations, "dry": is_dry, "datasource": await self._shown.described(name)})
+        shown = await self._shown.described_to(request.token, name)
+        return json_answer({"operations": operations, "dry": is_dry, "datasource": shown})
 
     async def truncate(self, request: Request, name: str) -> Answer:
         """`POST /v0/datasources/NAME/truncate`: takes away all rows, or those of NAME_quarantine alone."""
@@ -113,7 +114,7 @@ class AdministrationApi:
             raise Refused(400, f"the new name '{new[:40]}' {problem}; send it as ?name=NEW")
         if new != known:
             await self._sources.rename(known, new)
-        return json_answer(await self._shown.described(new))
+        return json_answer(await self._shown.described_to(request.token, new))
 
     async def delete(self, request: Request, name: str) -> Answer:
         """`DELETE /v0/datasources/NAME`. With `dry_run=true` nothing is deleted."""

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -164,7 +165,10 @@ def main(
 
 
 def _announce(url: str) -> None:
-    click.echo(f"siltstoned listening on {url}")
+    # As with the log: nobody has to read it, and it may go to the very disk that is full. Past the buffer, of which Python
+    # would speak again at the end.
+    with suppress(OSError, ValueError, AttributeError):
+        os.write(sys.stdout.fileno(), f"siltstoned listening on {url}\n".encode())
 
 
 class _Log:

@@ -87,6 +87,10 @@ class DatasourcesApi:
         unknown = {} if actor is None else dict(actor.log.unknown)
         return _shown(name, facts, unknown)
 
+    async def described_to(self, token: Token, name: str) -> dict[str, Any]:
+        """The same; its name alone for who may not read it."""
+        return await self.described(name) if token.may_read(name) else {"name": name}
+
     async def _described(self, name: str) -> dict[str, Any]:
         try:
             return await self.described(name)

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from functools import partial
 
 import structlog
@@ -154,22 +155,28 @@ class Fronts:
                 _log.error("a front process ended and is started again", front=number + 1)
                 await trio.sleep(RESTART_PAUSE_S)
 
-    async def _run_one(self, number: int, connections: trio.Nursery) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        passed = [theirs.fileno(), *(one.fileno() for one in self._listening[number])]
+    async def _start(self, number: int, ours: socket.socket, passed: list[int]) -> tuple[Link, trio.Process]:
         # The daemon numbers its own requests too.
-        numbers = [theirs.fileno(), number + 1, len(self._listening) + 1, *passed[1:]]
+        numbers = [passed[0], number + 1, len(self._listening) + 1, *passed[1:]]
         command = [sys.executable, "-P", "-m", "daemon.front", *map(str, numbers)]
-        # A group of its own: what a terminal sends is for the daemon, which tells the front in its own time.
         link = Link(ours)
         try:
-            with theirs:
-                process = await trio.lowlevel.open_process(
-                    command, pass_fds=passed, stdin=subprocess.DEVNULL, process_group=0
-                )
+            # A group of its own: what a terminal sends is for the daemon, which tells the front in its own time.
+            process = await trio.lowlevel.open_process(
+                command, pass_fds=passed, stdin=subprocess.DEVNULL, process_group=0
+            )
         except BaseException:
             link.close()
             raise
+        return link, process
+
+    async def _run_one(self, number: int, connections: trio.Nursery) -> None:
+        with ExitStack() as handed:
+            # Copies: `close` may close the sockets while the process is being started, and others get their numbers.
+            listening = [handed.enter_context(one.dup()) for one in self._listening[number]]
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            handed.enter_context(theirs)
+            link, process = await self._start(number, ours, [one.fileno() for one in (theirs, *listening)])
         front = FrontEnd(link, self._numbered, self._appends, self._heads)
         self._links.add(link)
         if self._closing:

@@ -80,8 +80,7 @@ class ImportsApi:
                 if "schema" not in payload.fields or not payload.rows:
                     return json_answer(_imported(created, Committed.none()))
             done = await self._take(request, name, mode, payload, reservation)
-        may_see = request.token.may_read(name)
-        shown = await self._shown.described(name) if may_see else {"name": name}
+        shown = await self._shown.described_to(request.token, name)
         return json_answer(_imported({**created, "datasource": shown}, done))
 
     async def append_as_job(self, request: Request, name: str) -> Answer:

@@ -77,7 +77,8 @@ class ServiceApi:
         """`GET /tokens`, for programs on this machine if the daemon was told so. Never for a page in a browser: it says
         where it comes from, or, when it has got itself our address under a name of its own, calls us by that name."""
         host = request.head.headers.get(b"host", b"").rpartition(b":")[0] or request.head.headers.get(b"host", b"")
-        is_page = b"origin" in request.head.headers or host not in _LOCAL_HOSTS
+        # A target with a host of its own would count before that (RFC 9112), and no program of tb's sends one.
+        is_page = b"origin" in request.head.headers or host not in _LOCAL_HOSTS or request.head.target[:1] != b"/"
         if not self._tokens_on_loopback or is_page or not request.connection.is_local:
             raise Refused(404, "there are no tokens to be had here; start siltstoned with --tokens-on-loopback for tb")
         text = await trio.to_thread.run_sync(self._tokens.admin_text)

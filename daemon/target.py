@@ -21,13 +21,20 @@ def presented_token(head: Head, query: dict[str, str]) -> str:
 
 def _parse_target(target: bytes) -> tuple[str, dict[str, str]]:
     try:
-        parts = urlsplit(target.decode("ascii"))
+        text = target.decode("ascii")
+        # What begins with two slashes is a path too (RFC 9112, origin-form), and no host.
+        path, _, given = text.partition("?") if text.startswith("/") else _after_the_host(text)
     except ValueError:
         raise Refused(400, "the request target is not a valid URL") from None
     query: dict[str, str] = {}
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+    for name, value in parse_qsl(given, keep_blank_values=True):
         query.setdefault(name, value)
-    return parts.path, query
+    return path, query
+
+
+def _after_the_host(text: str) -> tuple[str, str, str]:
+    parts = urlsplit(text)
+    return parts.path, "?", parts.query
 
 
 _parse_known_target = lru_cache(maxsize=TARGETS_CACHED)(_parse_target)

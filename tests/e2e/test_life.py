@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 from tests.daemons import TOKEN, query, segments, siltstone, wal_files
 from tests.http_client import parse_answers
@@ -74,6 +75,18 @@ def test_a_directory_that_can_not_be_made_is_said_in_one_sentence():
         "siltstoned: the data directory can't be made: No such file or directory; give another"
     )
     assert done.stderr.count("\n") == 1
+
+
+def test_a_daemon_whose_output_nobody_can_take_starts_and_ends_as_any_other(tmp_path):
+    command = [sys.executable, "-m", "daemon", "--data", str(tmp_path / "data"), "--port", "0"]
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.Popen(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while '"event": "ready"' not in (line := process.stderr.readline()):
+        assert line, "it ended before it was ready"
+    process.terminate()
+    assert "Error" not in process.communicate(timeout=60)[1]
+    assert process.returncode == 0
 
 
 def test_the_first_start_makes_an_admin_token_for_its_owner_alone(tmp_path):

@@ -46,8 +46,12 @@ def test_head(api):
     assert (answer.status, answer.body) == (200, b"")
 
 
-@states("A target in absolute form routes by its path.")
+@states(
+    "A target in absolute form routes by its path; one that begins with two slashes names no host, and nothing that is here."
+)
 def test_absolute(api):
+    for target in ("//example.com/v0/events?name=absolute", "//v0/events?name=absolute"):
+        assert api.call("POST", target, b'{"n":1}').status == 404
     data = request(first=b"POST http://example.com/v0/events?name=absolute HTTP/1.1")
     assert send_and_stay(api.address, data, answers=1)[0].status == 202
 

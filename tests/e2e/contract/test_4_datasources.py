@@ -257,7 +257,7 @@ def test_alter(api, name):
 
 
 @states(
-    "Making and altering data sources needs `CREATE`; a token that may only append gets 403, and no description in its answers."
+    "Making and altering data sources needs `CREATE`; a token that may only append gets 403. Who may not read a data source has no description of it in answers."
 )
 def test_rights_to_change(api, name):
     api.post(b'{"n":1}', f"name={name}&wait=true")
@@ -267,6 +267,9 @@ def test_rights_to_change(api, name):
     assert api.call("POST", f"/v0/datasources?name={name}_x&schema=n+Int8", b"", token=token).status == 403
     target = f"/v0/datasources?mode=append&format=ndjson&name={name}"
     assert api.call("POST", target, b'{"n":2}', token=token).json()["datasource"] == {"name": name}
+    creator = made(api, f"c_{name[:90]}", "DATASOURCES:CREATE")
+    dry = api.call("POST", f"/v0/datasources/{name}/alter?dry=true&schema={schema}", b"", token=creator)
+    assert dry.json()["datasource"] == {"name": name}
 
 
 @states(

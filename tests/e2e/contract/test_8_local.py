@@ -39,6 +39,7 @@ def test_tokens_for_local_programs(local):
     assert get(address, "/v0/datasources", Authorization=f"Bearer {text}").status == 200
     assert get(address, "/tokens", Origin="http://localhost:3000").status == 404
     assert get(address, "/tokens", Host="evil.example:7181").status == 404
+    assert get(address, "http://evil.example/tokens", Host="localhost").status == 404
 
 
 @states("`POST /v1/workspaces?name=` gives the one workspace another name, under which it is then listed.")
