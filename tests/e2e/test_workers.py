@@ -44,7 +44,13 @@ def ask(connection: socket.socket, post: bytes):
 
 
 def fronts(daemon: Daemon) -> list[int]:
-    return [pid for pid in daemon.children if b"daemon.front" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    found = []
+    for pid in daemon.children:
+        # Children end, even while they are looked at.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if b"daemon.front" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
 
 
 @pytest.mark.parametrize("module", THE_SAME_TESTS)
