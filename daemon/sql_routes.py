@@ -12,7 +12,7 @@ from daemon.sources import Sources
 from daemon.sql import SqlRequest, SqlWorker
 from daemon.sql_answers import SqlAnswer
 from daemon.tokens import Token
-from query.errors import QueryFailed
+from query.errors import QueryFailed, ResultTooLarge
 from segments.errors import StorageError
 
 _TRUE = ("1", "true", "True")
@@ -51,10 +51,12 @@ class SqlApi:
         asked = SqlRequest(f"{statement} FORMAT Arrow", frozenset({name}))
         try:
             answer = await self._worker.run(asked)
+        except ResultTooLarge:
+            raise
         except QueryFailed as error:
             # Without what is around the condition, which is none of its sender's.
             (reason, *_) = str(error).splitlines()
-            raise Refused(400, f"where is no condition over the columns of {name}_quarantine: {reason}") from error
+            raise Refused(400, f"where can't be used over the columns of {name}_quarantine: {reason}") from error
         with answer:
             if answer.damage:
                 raise StorageError(f"not all of the quarantine can be read: {answer.damage[0]}")

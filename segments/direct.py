@@ -1,4 +1,4 @@
-"""Large writes past the page cache (open(2), O_DIRECT), and memory that they can be made from.
+"""Which writes may go past the page cache (open(2), O_DIRECT), and the memory that they are made from.
 
 A page of the cache that nobody had before costs several times the copy into it, above all on a virtual machine; and what is
 on its way to the device at once leaves less for the sync to wait for.

@@ -27,8 +27,8 @@ _renameat2 = getattr(_libc, "renameat2", None)
 
 
 def _once(sync: Callable[[int], int], descriptor: int) -> None:
-    """As `os.fsync` and its like, which go on when a signal interrupts the call: a second sync may say yes to what the first
-    has lost. Raises OSError."""
+    """As `os.fsync` and its like, but not again when a signal interrupts the call, as they do: a second sync may say yes to
+    what the first has lost. Raises OSError."""
     if sync(descriptor):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -14,8 +14,8 @@ from segments.conversions import DoesNotFit, convert
 
 HUGE = 2.0**63
 """A float from here on may stand for an integer that it is not; an integer may have more digits than a float."""
-FORMS_MAX = 16
-"""So many combinations of lengths are remembered, and then forgotten all at once; each takes a kilobyte of each source."""
+FORM_COLUMNS_MAX = 64
+"""Combinations of lengths are remembered up to so many columns in all, and then forgotten at once: 20 KB of each source."""
 INTEGERS = {
     "Int8": "b", "Int16": "h", "Int32": "i", "Int64": "q", "UInt8": "B", "UInt16": "H", "UInt32": "I", "UInt64": "Q",
 }  # fmt: skip
@@ -107,7 +107,7 @@ class OneRow:
             return None
 
     def _form(self, lengths: tuple[int, ...]) -> _Form:
-        if len(self._forms) >= FORMS_MAX:
+        if (len(self._forms) + 1) * len(self._codes) > FORM_COLUMNS_MAX:
             self._forms.clear()
         layout, places, at = "<", list[int](), 0
         lengths_left = iter(lengths)

@@ -12,7 +12,7 @@ from segments.datafile import parse_datafile
 from segments.decode import decode
 from segments.infer import infer
 from segments.lines import parse_body
-from segments.one_row import FORMS_MAX
+from segments.one_row import FORM_COLUMNS_MAX
 from segments.schema import Column, Schema
 from segments.small_batch import ROWS_MAX, SmallBatches
 from tests.strategies import json_texts, values_for
@@ -87,14 +87,18 @@ def test_other_types_are_for_arrow(kind):
 
 
 @settings(max_examples=50)
-@given(st.lists(st.tuples(st.text(max_size=20), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=3 * FORMS_MAX))
+@given(
+    st.lists(st.tuples(st.text(max_size=20), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=FORM_COLUMNS_MAX)
+)
 def test_one_row_after_another_is_what_arrow_writes_of_each(rows):
     schema = Schema(tuple(Column(key, parse_type(kind), (key,)) for key, kind in (("s", "String"), ("i", "Int64"))))
     batches = SmallBatches.of(schema)
     assert batches is not None
     for text, number in rows:
         body = parse_body(orjson.dumps({"i": number, "s": text}))
-        assert batches.encode([body]) == decode(schema, body, NOW).good.serialize().to_pybytes()
+        expected = decode(schema, body, NOW).good.serialize().to_pybytes()
+        assert batches.one.encode(body.objects[0] or {}) == batches.encode([body]) == expected
+        assert len(batches.one._forms) * len(schema.columns) <= FORM_COLUMNS_MAX
 
 
 def test_a_row_with_a_key_of_its_own_is_looked_at_more_closely_where_two_columns_share_one():

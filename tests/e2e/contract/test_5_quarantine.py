@@ -87,7 +87,7 @@ def test_replay_nonsense(api, name):
     for where in ("nothing = 1", "1) UNION SELECT name FROM siltstone.sources WHERE (1=1", "SELEKT", "n ="):
         refused = api.call("POST", f"/v0/datasources/{name}/replay?where={quote(where)}", b"")
         assert refused.status == 400
-        assert refused.json()["error"].startswith("where is ")
+        assert refused.json()["error"].startswith("where ")
         assert "c__lsn" not in refused.json()["error"]
 
 
