@@ -4,6 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from time import time
 
 import trio
@@ -15,11 +16,13 @@ from daemon.config import INLINE_BYTES_MAX
 from daemon.inbox import ActorFailed
 from segments.errors import StorageError
 from segments.filenames import name_problem
-from segments.group import Committed
+from segments.group import BodiesCommitted, Committed
 from segments.keys import Key
 
 _WAITS = {"true": True, "True": True, "TRUE": True, "1": True, "false": False, "False": False, "0": False, "": False}
 _KEY_BYTES_MAX = 255
+_STORED = b'{"successful_rows": %d, "quarantined_rows": %d, "lsn": %d}'
+_TAKEN = b'{"successful_rows": %d, "quarantined_rows": %d}'
 CALLS_CACHED = 4096
 _PROOF = re.compile(r"[A-Za-z0-9_-]{1,256}")
 
@@ -100,7 +103,16 @@ def failure(outcome: StorageError | ActorFailed) -> Exception:
 def accepted(call: Call, done: Committed) -> Answer:
     """The answer to a request whose rows are stored."""
     fields = (*JSON, (b"idempotency-replayed", b"true")) if done.is_repeat else JSON
-    counts = b'"successful_rows": %d, "quarantined_rows": %d' % (done.counts.successful, done.counts.quarantined)
+    counts = done.counts.successful, done.counts.quarantined
     if call.wait:
-        return Answer(200, b'{%b, "lsn": %d}' % (counts, done.last_lsn), fields)
-    return Answer(202, b"{%b}" % counts, fields)
+        return Answer(200, _STORED % (*counts, done.last_lsn), fields)
+    return Answer(202, _TAKEN % counts, fields)
+
+
+def accepted_bodies(call: Call, done: BodiesCommitted) -> list[bytes]:
+    """What those answers say, for bodies whose rows all fit."""
+    if not call.wait:
+        return [_TAKEN % (rows, 0) for rows in done.rows]
+    last = accumulate(done.rows, initial=done.first - 1)
+    next(last)
+    return [_STORED % (rows, 0, lsn) for rows, lsn in zip(done.rows, last, strict=True)]

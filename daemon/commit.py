@@ -7,7 +7,8 @@ import structlog
 
 from daemon.inbox import ActorFailed, Errand, Group
 from segments.errors import StorageError
-from segments.group import Outcome, Prepared
+from segments.group import Outcome, Outcomes
+from segments.prepare import Prepared
 from segments.source_log import SourceLog
 from segments.wal_append import Append, Appended
 
@@ -41,7 +42,7 @@ class Commit:
         self._landed = landed
         self._prepared: Prepared | None = None
         self._append: Append | None = None
-        self._outcomes: tuple[Outcome, ...] = ()
+        self._outcomes: tuple[Outcome | Outcomes, ...] = ()
         self.group = group
         self.errand = errand
         self.durably = False
@@ -66,7 +67,7 @@ class Commit:
     def as_append(self) -> Append | None:
         """The one write and perhaps one sync that this is, for who has the disk do them and then calls `end`; None when it is
         more."""
-        if self._prepared is None or not self.is_quick:
+        if self._prepared is None or self.errand is not None:
             return None
         self._append = self._source_log.begin(self._prepared)
         return self._append

@@ -23,7 +23,6 @@ from daemon.rate_limit import RateLimited, RateLimits
 from daemon.row_limit import Counted, check_rows
 from daemon.sources import Sources
 from daemon.tokens import Token
-from daemon.warm_up import BODY_BYTES_MIN
 from segments.bulk import BulkDecoder
 from segments.datafile_print import print_schema
 from segments.decode import Decoded, decode
@@ -35,6 +34,7 @@ from segments.keys import Key
 from segments.line_reader import LineReader
 from segments.lines import Events, document_slices, parse_body, parse_document, parse_slices
 from segments.schema import Schema
+from segments.unread import BODY_BYTES_MIN
 
 DECODED_AT_ONCE = os.cpu_count() or 2
 """Parts of bodies, in threads. Bodies that can't be cut into parts take a thread each."""
@@ -146,13 +146,13 @@ class EventsApi:
             if events is not None:
                 check_rows(len(events), schema)
                 write = Write(events, key)
-                size = size_in_memory(len(body), events, schema)
+                size = size_in_memory(len(body), len(events), schema)
             else:
                 if decoded is None or decoded.schema != schema:
                     decoded = await self.decode(actor.log.reader, body[:], is_document=call.is_document)
                 check_rows(decoded.count, schema)
                 write = Write(decoded, key)
-                size = size_in_memory(len(body), decoded, schema)
+                size = len(body) + int(decoded.good.nbytes)
             reservation.hold(size)
             self.intake.warm_up.saw(len(body))
             try:
@@ -215,8 +215,6 @@ class EventsApi:
         return await self._sources.create(call.name, print_schema(schema))
 
 
-def size_in_memory(body_bytes: int, rows: Events | Decoded, schema: Schema) -> int:
-    """What a body's rows take until they are stored."""
-    if isinstance(rows, Decoded):
-        return body_bytes + int(rows.good.nbytes)
-    return body_bytes + _CELL_BYTES * len(rows) * len(schema.columns)
+def size_in_memory(body_bytes: int, rows: int, schema: Schema) -> int:
+    """What a body's rows take that are not decoded yet, until they are stored."""
+    return body_bytes + _CELL_BYTES * rows * len(schema.columns)

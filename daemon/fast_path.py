@@ -8,16 +8,17 @@ had read them itself.
 """
 
 import select
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 import outcome
 import trio
 
 from daemon.admission import NEVER, Watch, Watched
+from daemon.batch import Batch, Reply
 from daemon.config import HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, SEND_TIMEOUT_S
-from daemon.head_cache import Fields, Heads, KnownHead
+from daemon.head_cache import Heads, KnownHead
 from daemon.http_connection import CLOSE, HEAD_READ_BYTES
 from daemon.transport import Transport
 
@@ -25,42 +26,22 @@ READY_AT_ONCE = 128
 """So many connections get their turn, and then other tasks theirs."""
 
 
-class Reply(Protocol):
-    """What a request is answered."""
-
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def body(self) -> bytes: ...
-
-    @property
-    def fields(self) -> Fields: ...
-
-
-A = TypeVar("A")
-
-
-class Appends(Protocol[A]):
+class Appends(Protocol):
     """Who takes the rows of requests under known heads."""
 
-    def begin(self, known: KnownHead, body: bytes, request_id: int, tell: Callable[[], None]) -> A | None:
-        """Take the body's rows, to be stored after `commit`; `tell` is called once they have an outcome. None when the
-        request is not for here."""
+    def append(self, batch: Batch) -> None:
+        """Take the rows, to be stored after `commit`."""
 
     def commit(self) -> None:
         """Store what was taken since the last time."""
 
-    def finish(self, append: A) -> Reply | None:
-        """What the request is answered; None when it turned out not to be for here, and nothing of it is stored."""
 
-
-class _Resting(Generic[A]):
+class _Resting:
     """A connection whose task waits here. `arrived`: the present request, or its head, when its body is still to come.
     `ahead`: what came before the present request was answered, nothing being the end."""
 
     __slots__ = (
-        "ahead", "append", "arrived", "is_heard", "kernel", "number", "request_id", "task", "transport", "watched",
+        "ahead", "arrived", "body_at", "is_asked", "is_heard", "kernel", "number", "request_id", "task", "transport", "watched",
     )  # fmt: skip
 
     def __init__(self, transport: Transport, watched: Watched, task: trio.lowlevel.Task) -> None:
@@ -69,9 +50,10 @@ class _Resting(Generic[A]):
         self.number = transport.kernel.fileno()
         self.watched = watched
         self.task: trio.lowlevel.Task | None = task
-        self.append: A | None = None
+        self.is_asked = False
         self.request_id = 0
         self.arrived = b""
+        self.body_at = 0
         self.ahead: bytes | None = None
         self.is_heard = False
 
@@ -85,15 +67,16 @@ class _Unsent(Exception):
         self.ahead = ahead
 
 
-class FastPath(Generic[A]):
+class FastPath:
     """One for the daemon. `run` in one task for as long as there are connections."""
 
-    def __init__(self, heads: Heads, appends: Appends[A], watch: Watch) -> None:
+    def __init__(self, heads: Heads, appends: Appends, watch: Watch) -> None:
         self._heads = heads
         self._appends = appends
         self._watch = watch
         self._epoll = select.epoll()
-        self._resting: dict[int, _Resting[A]] = {}
+        self._resting: dict[int, _Resting] = {}
+        self._asked: dict[KnownHead, list[_Resting]] = {}
 
     async def run(self) -> None:
         """Serve the connections that are between two requests, for ever."""
@@ -106,7 +89,7 @@ class FastPath(Generic[A]):
                         self._read(resting)
                     except Exception as error:  # noqa: BLE001 -- a bug must cost one connection, whose task says so
                         self._wake(resting, outcome.Error(error))
-                self._appends.commit()
+                self._append()
 
     async def next_bytes(self, transport: Transport, watched: Watched, _kept: bytes = b"") -> bytes:
         """The next bytes of a connection that are not of a request answered here; none at its end.
@@ -117,7 +100,7 @@ class FastPath(Generic[A]):
             if self._watch.closing:
                 # Connections that came with the signal: there is no one to cut off who is not here yet.
                 return b""
-            resting = _Resting[A](transport, watched, trio.lowlevel.current_task())
+            resting = _Resting(transport, watched, trio.lowlevel.current_task())
             watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
             self._hear(resting)
             try:
@@ -132,7 +115,7 @@ class FastPath(Generic[A]):
                 watched.idle = True
                 return arrived
 
-    def _read(self, resting: _Resting[A]) -> None:
+    def _read(self, resting: _Resting) -> None:
         try:
             data = resting.kernel.recv(HEAD_READ_BYTES)
         except BlockingIOError:
@@ -140,7 +123,7 @@ class FastPath(Generic[A]):
         except OSError:
             # As at the end: the task's next call says what it is.
             data = b""
-        if resting.append is not None:
+        if resting.is_asked:
             resting.ahead = data
             self._unhear(resting)
             return
@@ -157,37 +140,44 @@ class FastPath(Generic[A]):
             resting.watched.idle = False
             resting.watched.wait_until(trio.current_time() + HEAD_TIMEOUT_S)
             return
-        resting.arrived = data
-        if len(data) == end:
-            resting.request_id = next(self._heads.request_ids)
-            resting.append = self._appends.begin(
-                known, data[start:], resting.request_id, partial(self._answer, resting)
-            )
-        if resting.append is None:
+        if len(data) != end:
             self._wake(resting, outcome.Value(data))
             return
+        resting.arrived, resting.body_at = data, start
+        resting.request_id = next(self._heads.request_ids)
+        resting.is_asked = True
         resting.watched.idle = True
         resting.watched.deadline = NEVER
+        self._asked.setdefault(known, []).append(resting)
 
-    def _answer(self, resting: _Resting[A]) -> None:
-        try:
-            self._send_answer(resting)
-        except Exception as error:  # noqa: BLE001 -- raised in the connection's task; the group's other answers go on
-            self._wake(resting, outcome.Error(error))
+    def _append(self) -> None:
+        asked, self._asked = self._asked, {}
+        for known, resting in asked.items():
+            bodies = [one.arrived[one.body_at :] for one in resting]
+            self._appends.append(
+                Batch(known, [one.request_id for one in resting], bodies, partial(self._answer, resting))
+            )
+        self._appends.commit()
 
-    def _send_answer(self, resting: _Resting[A]) -> None:
-        append, resting.append = resting.append, None
-        assert append is not None
-        answer = self._appends.finish(append)
-        if answer is None:
+    def _answer(self, asked: Sequence[_Resting], replies: Sequence[Reply | None]) -> None:
+        for resting, reply in zip(asked, replies, strict=True):
+            try:
+                self._send_answer(resting, reply)
+            except Exception as error:  # noqa: BLE001 -- raised in the connection's task; the other answers go on
+                self._wake(resting, outcome.Error(error))
+
+    def _send_answer(self, resting: _Resting, reply: Reply | None) -> None:
+        resting.is_asked = False
+        if reply is None:
             self._wake(resting, outcome.Value(resting.arrived + (resting.ahead or b"")))
             return
         resting.arrived = b""
+        status, fields, body = reply
         request_id = b"%x" % resting.request_id
         is_last = self._watch.closing
-        fields = (*answer.fields, CLOSE) if is_last else answer.fields
-        head = self._heads.responses.serialise(answer.status, fields, len(answer.body), request_id)
-        data = head + answer.body
+        if is_last:
+            fields = (*fields, CLOSE)
+        data = self._heads.responses.serialise(status, fields, len(body), request_id) + body
         try:
             sent = resting.kernel.send(data)
         except BlockingIOError:
@@ -201,25 +191,25 @@ class FastPath(Generic[A]):
             return
         resting.watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
 
-    def _wake(self, resting: _Resting[A], how: "outcome.Outcome[bytes | None]") -> None:
+    def _wake(self, resting: _Resting, how: "outcome.Outcome[bytes | None]") -> None:
         """Give the connection back to its task, if that is still there."""
         self._unhear(resting)
         task, resting.task = resting.task, None
         if task is not None:
             trio.lowlevel.reschedule(task, how)
 
-    def _abort(self, resting: _Resting[A], _: object) -> trio.lowlevel.Abort:
+    def _abort(self, resting: _Resting, _: object) -> trio.lowlevel.Abort:
         self._unhear(resting)
         resting.transport.unread = resting.arrived
         resting.task = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _hear(self, resting: _Resting[A]) -> None:
+    def _hear(self, resting: _Resting) -> None:
         self._epoll.register(resting.number, select.EPOLLIN)
         self._resting[resting.number] = resting
         resting.is_heard = True
 
-    def _unhear(self, resting: _Resting[A]) -> None:
+    def _unhear(self, resting: _Resting) -> None:
         if resting.is_heard:
             resting.is_heard = False
             del self._resting[resting.number]

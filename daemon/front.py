@@ -9,55 +9,40 @@ head is for here. So all that is decided is decided in one place, with one proce
 import os
 import socket
 import sys
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 
 import trio
 
 from daemon.admission import Watch, connections_max
+from daemon.batch import Batch, Reply
 from daemon.fast_path import FastPath
-from daemon.head_cache import Fields, Head, Heads, KnownHead
+from daemon.head_cache import Head, Heads, KnownHead
 from daemon.link import LOST, Kind, Link, Message
 from daemon.transport import Transport
 
 _NO_HEAD = Head(b"", b"", {})
 
 
-@dataclass(slots=True)
-class Forwarded:
-    """A request that the daemon has; no status as long as that is so, and when it does not want it."""
-
-    tell: Callable[[], None]
-    status: int = 0
-    fields: Fields = ()
-    body: bytes = b""
-
-
 class ForwardedAppends:
-    """Rows on their way to the daemon, by the numbers of their requests."""
+    """Rows on their way to the daemon, by the numbers of their batches."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._open: dict[int, Forwarded] = {}
+        self._numbers = count()
+        self._open: dict[int, Batch] = {}
 
-    def begin(self, known: KnownHead, body: bytes, request_id: int, tell: Callable[[], None]) -> Forwarded | None:
-        self._link.post(Kind.APPEND, request_id, known.plan, body)
-        forwarded = self._open[request_id] = Forwarded(tell)
-        return forwarded
+    def append(self, batch: Batch) -> None:
+        number = next(self._numbers)
+        self._open[number] = batch
+        self._link.post(Kind.APPENDS, number, batch.known.plan, batch.request_ids, batch.bodies)
 
     def commit(self) -> None:
         self._link.flush()
 
-    def finish(self, append: Forwarded) -> Forwarded | None:
-        return append if append.status else None
-
-    def end(self, request_id: int, status: int = 0, fields: Fields = (), body: bytes = b"") -> None:
-        """The daemon's word on a request."""
-        forwarded = self._open.pop(request_id)
-        forwarded.status, forwarded.fields, forwarded.body = status, fields, body
-        forwarded.tell()
+    def tell(self, number: int, replies: list[Reply | None]) -> None:
+        """The daemon's word on a batch."""
+        self._open.pop(number).tell(replies)
 
 
 class Front:
@@ -95,8 +80,8 @@ class Front:
 
     def _take(self, message: Message, connections: trio.Nursery, descriptor: int) -> None:
         kind, *rest = message
-        if kind in (Kind.DONE, Kind.NOT_HERE):
-            self._appends.end(*rest)
+        if kind == Kind.REPLIES:
+            self._appends.tell(*rest)
         elif kind == Kind.HEAD:
             raw, body_length, number = rest
             self._heads.requests.keep(raw, KnownHead(_NO_HEAD, body_length, number))

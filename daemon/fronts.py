@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -11,13 +12,12 @@ import structlog
 import trio
 
 from daemon.admission import Watched
-from daemon.answers import Answer, Refused
+from daemon.batch import Batch, Reply
 from daemon.config import IDLE_TIMEOUT_S
 from daemon.head_cache import Heads, KnownHead
 from daemon.http_connection import HEAD_READ_BYTES
-from daemon.known_appends import Append, KnownAppends
+from daemon.known_appends import KnownAppends
 from daemon.link import LOST, Kind, Link, Message
-from daemon.refusals import written
 from daemon.routes import Routes
 from daemon.transport import GivenAway, Transport
 
@@ -56,8 +56,8 @@ class FrontEnd:
         self._numbered = numbered
         self._appends = appends
         self._heads = heads
-        self._open: dict[int, Append] = {}
-        self._token = trio.lowlevel.current_trio_token()
+        self._told: list[tuple[int, list[Reply | None]]] = []
+        self._has_told = trio.Event()
         self.is_gone = False
 
     async def next_bytes(self, transport: Transport, watched: Watched, kept: bytes) -> bytes:
@@ -80,32 +80,27 @@ class FrontEnd:
         self._link.flush()
         raise GivenAway
 
-    def append(self, request_id: int, head: int, body: bytes) -> None:
-        """Store the rows that the front has sent; it is told of the outcome, or that they are not for it."""
-        known, append = self._numbered.find(head), None
-        try:
-            if known is not None:
-                append = self._appends.begin(known, body, request_id, partial(self._done, request_id))
-        except Exception:  # noqa: BLE001 -- a bug must cost one request; the daemon's own way finds it again, or does not
-            _log.exception("a request failed", request_id=f"{request_id:x}")
-        if append is None:
-            self._link.post(Kind.NOT_HERE, request_id)
+    def append(self, number: int, head: int, request_ids: list[int], bodies: list[bytes]) -> None:
+        """Store the rows of a batch that the front has sent; it gets the replies, or none if they are not for it."""
+        known, tell = self._numbered.find(head), partial(self._tell, number)
+        if known is None:
+            tell([None] * len(bodies))
         else:
-            self._open[request_id] = append
+            self._appends.append(Batch(known, request_ids, bodies, tell))
 
-    def _done(self, request_id: int) -> None:
-        try:
-            answer: Answer | None = self._appends.finish(self._open.pop(request_id))
-        except Exception:  # noqa: BLE001 -- a bug must cost one request, not its whole group
-            _log.exception("a request failed", request_id=f"{request_id:x}")
-            answer = written(Refused(500, f"an error of the server's own, logged under request id {request_id:x}"))
-        if not self.is_gone:
-            if answer is None:
-                self._link.post(Kind.NOT_HERE, request_id)
-            else:
-                self._link.post(Kind.DONE, request_id, answer.status, answer.fields, answer.body)
-            # Once for all requests of a group.
-            self._token.run_sync_soon(self._link.flush, idempotent=True)
+    def _tell(self, number: int, replies: Sequence[Reply | None]) -> None:
+        self._told.append((number, list(replies)))
+        self._has_told.set()
+
+    async def answer(self) -> None:
+        """Send replies, those to all batches of a group at once; for ever."""
+        while True:
+            await self._has_told.wait()
+            self._has_told = trio.Event()
+            for number, replies in self._told:
+                self._link.post(Kind.REPLIES, number, replies)
+            self._told.clear()
+            self._link.flush()
 
 
 class Fronts:
@@ -186,6 +181,7 @@ class Fronts:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_send, link)
+                nursery.start_soon(front.answer)
                 async for messages in link.messages():
                     for message, descriptor in messages:
                         self._take(front, message, descriptor, connections)
@@ -202,7 +198,7 @@ class Fronts:
 
     def _take(self, front: FrontEnd, message: Message, descriptor: int, connections: trio.Nursery) -> None:
         kind, *rest = message
-        if kind == Kind.APPEND:
+        if kind == Kind.APPENDS:
             front.append(*rest)
         elif kind == Kind.HAND_OVER and descriptor != LOST:
             (arrived,) = rest

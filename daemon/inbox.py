@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import trio
 
 from segments.errors import StorageError
-from segments.group import Committed, Write
+from segments.group import Committed, Outcomes, Unread, Write
 from segments.source_log import SourceLog
 
 
@@ -27,13 +27,13 @@ Outcome = Committed | StorageError | ActorFailed
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One request on its way to disk, resolved exactly once: its outcome is set, then `tell` is called, which must not
-    raise."""
+    """One request on its way to disk, or several, resolved exactly once: its outcome is set, then `tell` is called with it,
+    which must not raise."""
 
-    write: Write
+    write: Write | Unread
     durably: bool
-    tell: Callable[[], None]
-    outcome: Outcome | None = None
+    tell: Callable[[Outcome | Outcomes], None]
+    outcome: Outcome | Outcomes | None = None
 
 
 class Group:
@@ -49,8 +49,9 @@ class Group:
         """Tell the senders, once; `otherwise` is the outcome of those that have none yet."""
         tickets, self.tickets = self.tickets, []
         for ticket in tickets:
-            ticket.outcome = ticket.outcome or otherwise
-            ticket.tell()
+            if ticket.outcome is None:
+                ticket.outcome = otherwise
+            ticket.tell(ticket.outcome)
 
 
 class Errand:

@@ -17,7 +17,7 @@ from daemon.inbox import ActorClosing, ActorFailed, Errand, Group, InboxFull, Ou
 from daemon.writer_threads import WriterThreads
 from segments.errors import WriteFailed
 from segments.filenames import Lsn
-from segments.group import Write
+from segments.group import BodiesCommitted, Outcomes, Unread, Write
 from segments.source_log import SourceLog
 
 MARK_AFTER_S = 1.0
@@ -71,14 +71,17 @@ class Ingest:
         rows. Raises InboxFull or ActorClosing before anything is queued.
         """
         done = trio.Event()
-        ticket = self.enqueue(write, size_bytes=size_bytes, durably=durably, tell=done.set)
+        ticket = self.enqueue(write, size_bytes=size_bytes, durably=durably, tell=lambda _: done.set())
         # At the actor's turn, so that others who have their turn before it share the commit.
         self._wake.set()
         await done.wait()
         assert ticket.outcome is not None
+        assert not isinstance(ticket.outcome, BodiesCommitted | tuple)
         return ticket.outcome
 
-    def enqueue(self, write: Write, *, size_bytes: int, durably: bool, tell: Callable[[], None]) -> Ticket:
+    def enqueue(
+        self, write: Write | Unread, *, size_bytes: int, durably: bool, tell: Callable[[Outcome | Outcomes], None]
+    ) -> Ticket:
         """The same, for who does not wait: `tell` is called when the ticket has its outcome. To be followed by `begin`."""
         if self._closing:
             raise ActorClosing

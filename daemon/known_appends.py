@@ -4,18 +4,21 @@ Says no, and touches nothing, wherever `daemon.events` would do anything but put
 actor: it is asked then, and decides anew.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from time import time
 
+import structlog
+
 from daemon.admission import OverBudget
-from daemon.answers import Answer, Refused
-from daemon.append_call import Call, accepted, checked, failure
-from daemon.config import INLINE_BYTES_MAX
+from daemon.answers import JSON, Answer, Refused
+from daemon.append_call import Call, accepted, accepted_bodies, checked, failure
+from daemon.batch import Batch, Reply
+from daemon.config import INLINE_BYTES_MAX, TICKET_BYTES
 from daemon.disk_space import NoRoom
 from daemon.events import EVENT, EVENTS_PATH, size_in_memory
 from daemon.head_cache import Head, KnownHead
-from daemon.inbox import ActorClosing, InboxFull, Ticket
+from daemon.inbox import ActorClosing, InboxFull, Outcome
 from daemon.ingest import Ingest
 from daemon.intake import Intake
 from daemon.rate_limit import RateLimits
@@ -25,13 +28,13 @@ from daemon.row_limit import check_rows
 from daemon.sources import Sources
 from daemon.target import parse_target, presented_token
 from daemon.tokens import Token, Tokens
-from daemon.warm_up import BODY_BYTES_MIN
 from segments.errors import BodyRejected, Corruption, SchemaChanged
-from segments.group import Committed, Write
-from segments.lines import parse_body
+from segments.group import BodiesCommitted, Committed, Outcomes, Unread
+from segments.unread import rows_max
 
 _OUT_OF_THE_ORDINARY = (b"idempotency-key", b"content-encoding")
 _ANSWERED_WITH_MORE = "x-vercel-verify"
+_log = structlog.get_logger("appends")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +46,14 @@ class Plan:
     tokens: tuple[Token, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
-    """A request whose rows are on their way; `held_bytes` of the budget are given back at its end."""
+@dataclass(slots=True)
+class _Pending:
+    """A batch whose rows are on their way; `held_bytes` of the budget are given back at its end."""
 
     call: Call
-    ticket: Ticket
-    request_id: int
-    body_bytes: int
+    batch: Batch
     held_bytes: int
-    started: float
+    started: float = field(default_factory=time)
 
 
 class KnownAppends:
@@ -92,56 +93,92 @@ class KnownAppends:
             return None
         return call if token.may_append(name) and not call.is_document else None
 
-    def begin(self, known: KnownHead, body: bytes, request_id: int, tell: Callable[[], None]) -> Append | None:
-        """Put the body's rows into the inbox, for `commit`; `tell` is called once they have an outcome."""
-        call = self.plan(known).call
+    def append(self, batch: Batch) -> None:
+        """Put the rows into the inbox, for `commit`; the batch is told of at once if they are not for here."""
+        try:
+            is_taken = self._take(batch)
+        except Exception:  # noqa: BLE001 -- a bug must cost one batch; its requests meet it again elsewhere, or do not
+            _log.exception("requests failed", request_ids=[f"{number:x}" for number in batch.request_ids])
+            is_taken = False
+        if not is_taken:
+            batch.tell([None] * len(batch.bodies))
+
+    def _take(self, batch: Batch) -> bool:
+        call = self.plan(batch.known).call
         actor = None if call is None else self._sources.peek(call.name)
         if call is None or actor is None:
-            return None
-        schema, reader = actor.log.schema, actor.log.reader
+            return False
+        bodies, schema = batch.bodies, actor.log.schema
+        rows, size = rows_max(bodies), sum(map(len, bodies))
+        held = size_in_memory(size, rows, schema)
         try:
+            check_rows(rows, schema)
             self._intake.space.check()
-            rows = (reader.decode(body) if len(body) >= BODY_BYTES_MIN else None) or parse_body(body)
-            if not rows:
-                return None
-            check_rows(len(rows), schema)
-            held = size_in_memory(len(body), rows, schema)
             self._intake.budget.take(held)
-        except (NoRoom, BodyRejected, Refused, OverBudget):
-            return None
+        except (NoRoom, Refused, OverBudget):
+            return False
+        pending = _Pending(call, batch, held)
+        tell = partial(self._told, pending)
+        beside = TICKET_BYTES * (len(bodies) - 1)
         try:
-            ticket = actor.enqueue(Write(rows), size_bytes=held, durably=call.wait, tell=tell)
+            actor.enqueue(Unread(bodies), size_bytes=held + beside, durably=call.wait, tell=tell)
         except (ActorClosing, InboxFull):
             self._intake.budget.give_back(held)
-            return None
-        self._intake.warm_up.saw(len(body))
+            return False
+        self._intake.warm_up.saw(size, len(bodies))
         self._begun.add(actor)
-        return Append(call, ticket, request_id, len(body), held, time())
+        return True
 
     def commit(self) -> None:
         """Have what was put into inboxes since the last time written."""
         if self._begun:
             self._sources.begin(self._begun)
-        self._begun.clear()
+            self._begun.clear()
 
-    def finish(self, append: Append) -> Answer | None:
-        """What the request is answered, now that its rows have an outcome; None when it must begin anew, elsewhere."""
-        self._intake.budget.give_back(append.held_bytes)
-        outcome, call = append.ticket.outcome, append.call
-        if isinstance(outcome, SchemaChanged):
-            return None
-        assert outcome is not None
-        error, good, bad = "", 0, 0
-        if isinstance(outcome, Committed):
-            good, bad = outcome.counts.successful, outcome.counts.quarantined
-            answer = accepted(call, outcome)
-        else:
-            failed = failure(outcome)
-            refused = failed if isinstance(failed, Refused) else refusal(failed)
-            error = str(refused)
-            answer = written(refused)
-        now, size = time(), append.body_bytes
-        took, request = now - append.started, f"{append.request_id:x}"
-        kind = "error" if error else "ok"
-        self._log.add(Line(now, EVENT, call.name, kind, answer.status, good, bad, size, took, request, error))
-        return answer
+    def _told(self, pending: _Pending, outcome: Outcome | Outcomes) -> None:
+        self._intake.budget.give_back(pending.held_bytes)
+        try:
+            replies = self._replies(pending, outcome)
+        except Exception:  # noqa: BLE001 -- a bug must cost one batch, not its whole group
+            _log.exception("requests failed", request_ids=[f"{number:x}" for number in pending.batch.request_ids])
+            replies = [_reply(written(Refused(500, "an error of the server's own")))] * len(pending.batch.bodies)
+        pending.batch.tell(replies)
+
+    def _replies(self, pending: _Pending, outcome: Outcome | Outcomes) -> list[Reply | None]:
+        """What the requests are answered, now that their rows have an outcome; and their lines in the log."""
+        call, batch = pending.call, pending.batch
+        now = time()
+        took = now - pending.started
+        if isinstance(outcome, BodiesCommitted):
+            status = 200 if call.wait else 202
+            log = (
+                Line(now, EVENT, call.name, "ok", status, rows, 0, len(body), took, f"{number:x}", "")
+                for rows, body, number in zip(outcome.rows, batch.bodies, batch.request_ids, strict=True)
+            )
+            self._log.add_all(log)
+            return [(status, JSON, text) for text in accepted_bodies(call, outcome)]
+        each = outcome if isinstance(outcome, tuple) else [outcome] * len(batch.bodies)
+        replies: list[Reply | None] = []
+        for one, body, number in zip(each, batch.bodies, batch.request_ids, strict=True):
+            if isinstance(one, SchemaChanged | BodyRejected):
+                replies.append(None)
+                continue
+            error, good, bad = "", 0, 0
+            if isinstance(one, Committed):
+                good, bad = one.counts.successful, one.counts.quarantined
+                answer = accepted(call, one)
+            else:
+                failed = failure(one)
+                refused = failed if isinstance(failed, Refused) else refusal(failed)
+                error = str(refused)
+                answer = written(refused)
+            kind = "error" if error else "ok"
+            self._log.add(
+                Line(now, EVENT, call.name, kind, answer.status, good, bad, len(body), took, f"{number:x}", error)
+            )
+            replies.append(_reply(answer))
+        return replies
+
+
+def _reply(answer: Answer) -> Reply:
+    return answer.status, answer.fields, answer.body

@@ -27,19 +27,17 @@ Message = tuple[Any, ...]
 class Kind(IntEnum):
     """What a message says, and what follows: see the two ends, `front` and `fronts`."""
 
-    APPEND = 0
-    """From a front: number of the request, number of its head, body."""
-    DONE = 1
-    """To a front: number of the request, status, fields, body."""
-    NOT_HERE = 2
-    """To a front: number of a request of which nothing is stored; its connection is to be handed over."""
-    HAND_OVER = 3
+    APPENDS = 0
+    """From a front: number of the batch, number of its head, numbers of its requests, their bodies."""
+    REPLIES = 1
+    """To a front: number of the batch, replies. Where there is none nothing is stored, and the connection is to be handed over."""
+    HAND_OVER = 2
     """From a front: what has come on a connection that is somebody else's now; with its socket."""
-    GIVE_BACK = 4
+    GIVE_BACK = 3
     """To a front: a connection that is between two requests; with its socket."""
-    HEAD = 5
+    HEAD = 4
     """To a front: a head, the length of its body, and its number."""
-    CLOSING = 6
+    CLOSING = 5
     """To a front: take no more connections."""
 
 

@@ -1,6 +1,7 @@
 """The last requests that changed a data source, for the table `siltstone.ops_log`. In memory: a line costs a tuple."""
 
 from collections import deque
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from time import time
 from typing import NamedTuple
@@ -58,6 +59,9 @@ class RequestLog:
     def add(self, line: Line) -> None:
         """The same, in words of its own."""
         self._lines.append(line)
+
+    def add_all(self, lines: Iterable[Line]) -> None:
+        self._lines.extend(lines)
 
     def table(self) -> pa.Table:
         """The lines as `siltstone.ops_log`."""

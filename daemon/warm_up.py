@@ -9,8 +9,6 @@ import trio
 
 from segments.compiled.load import MAKE, MachineCode, keep, kept, link
 
-BODY_BYTES_MIN = 1024
-"""Smaller bodies are read faster without it."""
 LOADED_AFTER_BYTES = 256 * 1024
 REQUEST_BYTES_MIN = 256
 """A request counts for at least so much: its commit costs less with machine code too."""
@@ -35,10 +33,10 @@ class WarmUp:
         self._seen_bytes = 0
         self._is_wanted = trio.Event()
 
-    def saw(self, body_bytes: int) -> None:
-        """The rows of a body of so many bytes are about to be stored; what is refused counts for nothing."""
+    def saw(self, body_bytes: int, requests: int = 1) -> None:
+        """Rows are about to be stored, from bodies of so many bytes; what is refused counts for nothing."""
         if self._seen_bytes < LOADED_AFTER_BYTES:
-            self._seen_bytes += max(body_bytes, REQUEST_BYTES_MIN)
+            self._seen_bytes += max(body_bytes, REQUEST_BYTES_MIN * requests)
             if self._seen_bytes >= LOADED_AFTER_BYTES:
                 self._is_wanted.set()
 

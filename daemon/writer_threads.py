@@ -7,8 +7,8 @@ back at once.
 """
 
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from queue import SimpleQueue
 from typing import Protocol
@@ -138,15 +138,13 @@ class WriterThreads:
         if not self._gathering:
             self._hand_over()
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Commits that are started meanwhile are handed over at the end, those of several sources as one job."""
         self._gathering = True
-        try:
-            yield
-        finally:
-            self._gathering = False
-            self._hand_over()
+
+    def __exit__(self, *_: object) -> None:
+        self._gathering = False
+        self._hand_over()
 
     def _hand_over(self) -> None:
         gathered, self._gathered = self._gathered, []
@@ -206,7 +204,7 @@ class WriterThreads:
         self._go_on(commits)
 
     def _go_on(self, commits: Sequence[Commit]) -> None:
-        with self.together():
+        with self:
             for commit in commits:
                 _whatever_happens(commit.land)
         for commit in commits:

@@ -1,18 +1,16 @@
 """A group of requests that are committed as one: which of them add rows, and what each is answered."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Self
+from itertools import islice
+from typing import NamedTuple, Self
 
 from segments.decode import Counts, Decoded
-from segments.errors import KeyReused, KeysFull, SchemaChanged
+from segments.errors import BodyRejected, KeyReused, KeysFull, SchemaChanged
 from segments.filenames import Lsn
-from segments.frame import Sections
 from segments.keys import REUSED, Key, KeyWindow
 from segments.lines import Events
 from segments.schema import Schema
-from segments.unknown_keys import UnknownKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +23,12 @@ class Write:
     body: Events | Decoded
     key: Key | None = None
     replays: tuple[int, ...] = ()
+
+
+class Unread(NamedTuple):
+    """Requests in a group that have no key: the bodies that their rows are still in."""
+
+    bodies: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +48,31 @@ class Committed:
         return cls(Counts(0, 0), Lsn(0))
 
 
-Outcome = Committed | KeyReused | KeysFull | SchemaChanged
-
-
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A group as it will be written: `count` rows from LSN `first` on, and the keys of its requests. `outcomes` hold once
-    it is."""
+class BodiesCommitted:
+    """What became of bodies whose rows all fit: the first got LSN `first`, and each body has so many."""
 
     first: Lsn
-    count: int
-    sections: Sections
-    keys: tuple[Key, ...]
-    unknown: UnknownKeys
-    outcomes: tuple[Outcome, ...]
-    at: datetime
+    rows: Sequence[int]
 
 
-def is_plain(group: Sequence[Write]) -> bool:
-    """Whether all of the group's writes are to be made, and leave nothing but their rows."""
-    return all(write.key is None and not write.replays and isinstance(write.body, Events) for write in group)
+Outcome = Committed | KeyReused | KeysFull | SchemaChanged | BodyRejected
+Outcomes = BodiesCommitted | tuple[Outcome, ...]
+"""Of bodies that came unread."""
 
 
-def split(group: Sequence[Write], keys: KeyWindow, schema: Schema) -> tuple[list[Write], list[Outcome | int | None]]:
+def split(
+    group: Sequence[Write | BodyRejected], keys: KeyWindow, schema: Schema
+) -> tuple[list[Write], list[Outcome | int | None]]:
     """The writes to make, and for each of the group what it is answered if it is none of them: a number stands for
     the answer to that one of those to make, which has its key and its body."""
     fresh: list[Write] = []
     others: list[Outcome | int | None] = []
     in_group: dict[tuple[str, str], tuple[int, Key]] = {}
     for write in group:
+        if isinstance(write, BodyRejected):
+            others.append(write)
+            continue
         key = write.key
         other: Outcome | int | None = None
         if key is not None and (key.scope, key.key) in in_group:
@@ -110,6 +110,38 @@ def number(first: Lsn, counts: Sequence[Counts]) -> tuple[Committed, ...]:
         last += rows
         committed.append(Committed(count, Lsn(last if rows else 0)))
     return tuple(committed)
+
+
+def number_bodies(group: Sequence[Unread], first: Lsn, rows: Sequence[int]) -> tuple[BodiesCommitted, ...]:
+    """The same for bodies whose rows all fit, by how many each has."""
+    committed = []
+    start = 0
+    for member in group:
+        end = start + len(member.bodies)
+        of_each = rows[start:end]
+        committed.append(BodiesCommitted(first, of_each))
+        first, start = Lsn(first + sum(of_each)), end
+    return tuple(committed)
+
+
+def by_member(
+    group: Sequence[Write | Unread], told: Iterable[Outcome], rows: Sequence[int], first: Lsn
+) -> tuple[Outcome | Outcomes, ...]:
+    """What each member of the group is answered. `rows` of each body that was read with others, the first of which got LSN
+    `first`; what all else is answered, each write and each body without such rows, is `told`."""
+    following, of_each = iter(told), iter(rows)
+    last = first - 1
+    found: list[Outcome | Outcomes] = []
+    for member in group:
+        if isinstance(member, Write):
+            found.append(next(following))
+            continue
+        outcomes = []
+        for count in islice(of_each, len(member.bodies)):
+            last += count
+            outcomes.append(Committed(Counts(count, 0), Lsn(last)) if count else next(following))
+        found.append(tuple(outcomes))
+    return tuple(found)
 
 
 def answered(key: Key, done: Committed) -> Key:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import cast
 
 from segments.batches import DATAFILE_KEY
 from segments.datafile_print import print_schema
@@ -18,11 +19,17 @@ from segments.disk import Disk
 from segments.errors import Corruption, SourceDamaged, WriteFailed
 from segments.filenames import Lsn, SourceDir
 from segments.frame import NONCE_BYTES, FileHeader
-from segments.group import Outcome, Prepared, Write, answered, answers, is_plain, number, split
+from segments.group import (
+    Outcome,
+    Outcomes,
+    Unread,
+    Write,
+)
 from segments.group_encoder import GroupEncoder
 from segments.identity import Identity
-from segments.keys import KeyWindow, Notes, encode_notes
+from segments.keys import KeyWindow
 from segments.line_reader import LineReader
+from segments.prepare import Prepared, prepare
 from segments.schema import Schema
 from segments.unknown_keys import UnknownKeys, note
 from segments.wal_append import Append, Appended
@@ -92,57 +99,46 @@ class SourceLog:
         A request whose key is remembered adds nothing and gets the first answer again. Raises WriteFailed (nothing
         known to be stored, a retry may succeed) or SourceDamaged (nothing stored).
         """
-        return self.write(self.prepare(group, now), durably=durably)
+        # Of no bodies, since none of the group came unread.
+        return cast("tuple[Outcome, ...]", self.write(self.prepare(group, now), durably=durably))
 
-    def prepare(self, group: Sequence[Write], now: datetime) -> Prepared:
+    def prepare(self, group: Sequence[Write | Unread], now: datetime) -> Prepared:
         """The first half of a commit, without I/O. Nothing may come between it and `write`. Raises SourceDamaged."""
         self._check_damage()
-        first = Lsn(self.appended_lsn + 1)
         at = now.astimezone(UTC).replace(tzinfo=None)
-        if is_plain(group):
-            rows = self._encoder.encode([write.body for write in group], first, at)
-            done = number(first, rows.counts)
-            return Prepared(first, rows.count, (rows.good, rows.bad, b""), (), rows.unknown, done, now)
-        fresh, others = split(group, self.keys, self.schema)
-        rows = self._encoder.encode([write.body for write in fresh], first, at)
-        numbered = number(first, rows.counts)
-        # A request without rows leaves nothing that a repeat of it could double.
-        done_to = zip(fresh, numbered, strict=True)
-        keys = tuple(answered(write.key, done) for write, done in done_to if write.key and done.last_lsn)
-        replays = tuple(lsn for write in fresh for lsn in write.replays) if rows.count else ()
-        sections = (rows.good, rows.bad, encode_notes(Notes(keys, replays)))
-        return Prepared(first, rows.count, sections, keys, rows.unknown, answers(numbered, others), now)
+        first = Lsn(self.appended_lsn + 1)
+        return prepare(group, first, at, reader=self.reader, encoder=self._encoder, keys=self.keys)
 
-    def write(self, prepared: Prepared, *, durably: bool) -> tuple[Outcome, ...]:
+    def write(self, prepared: Prepared, *, durably: bool) -> tuple[Outcome | Outcomes, ...]:
         """The second half. Raises as `commit`."""
-        if not prepared.count:
+        if not prepared.rows:
             if durably:
                 self.sync()
             return prepared.outcomes
-        writer = self._writer_at(prepared.at)
-        append = writer.next_frame(prepared.count, prepared.sections)
+        writer = self._writer_at(prepared.day)
+        append = writer.next_frame(prepared.rows, prepared.sections)
         return self.end(prepared, append, writer.make(append, durably=durably))
 
     def is_one_append(self, prepared: Prepared) -> bool:
         """Whether `write` asks the disk for one write, and a sync perhaps, and no new file."""
-        return bool(prepared.count) and self._writer is not None and not self._is_over(self._writer, prepared.at)
+        return bool(prepared.rows) and self._writer is not None and not self._is_over(self._writer, prepared.day)
 
     def begin(self, prepared: Prepared) -> Append | None:
         """All that `write` would ask of the disk, for who does it in its place and then calls `end`; None when it is more."""
         if not self.is_one_append(prepared) or not self._disk.is_bare:
             return None
         assert self._writer is not None
-        append = self._writer.next_frame(prepared.count, prepared.sections)
+        append = self._writer.next_frame(prepared.rows, prepared.sections)
         return None if may_be_direct(append.data, append.offset) else append
 
-    def end(self, prepared: Prepared, append: Append, appended: Appended) -> tuple[Outcome, ...]:
+    def end(self, prepared: Prepared, append: Append, appended: Appended) -> tuple[Outcome | Outcomes, ...]:
         """What follows from what the disk said. Raises as `commit`; touches the disk only then."""
         assert self._writer is not None
         if not appended.is_written:
             assert appended.error is not None
             raise self._abandon(appended.error, may_sync=True) from appended.error
         self._writer.note(append, appended)
-        self.appended_lsn = Lsn(self.appended_lsn + append.count)
+        self.appended_lsn = Lsn(self.appended_lsn + append.rows)
         if prepared.keys:
             self.keys.add(prepared.keys)
         for path, seen in prepared.unknown.items():
@@ -182,7 +178,7 @@ class SourceLog:
         self._check_damage()
         if self._may_have_dead_tail:
             try:
-                self._start_file(now)
+                self._start_file(now.astimezone(UTC).date())
             except OSError as error:
                 raise self._abandon(error, may_sync=True) from error
 
@@ -203,29 +199,26 @@ class SourceLog:
             with suppress(OSError):
                 writer.close()
 
-    def _writer_at(self, now: datetime) -> WalWriter:
-        """Of the file for rows of `now`, which may have to be made. Raises WriteFailed."""
-        if self._writer is not None and self._is_over(self._writer, now):
+    def _writer_at(self, day: date) -> WalWriter:
+        """Of the file for rows of `day`, which may have to be made. Raises WriteFailed."""
+        if self._writer is not None and self._is_over(self._writer, day):
             self.seal()
         if self._writer is None:
             try:
-                self._start_file(now)
+                self._start_file(day)
             except OSError as error:
                 raise self._abandon(error, may_sync=True) from error
         assert self._writer is not None
         return self._writer
 
-    def _is_over(self, writer: WalWriter, now: datetime) -> bool:
-        return writer.header.day != self._day_of(now) or writer.size_bytes >= SEAL_BYTES
+    def _is_over(self, writer: WalWriter, day: date) -> bool:
+        return writer.header.day != max(self._day, day) or writer.size_bytes >= SEAL_BYTES
 
-    def _day_of(self, now: datetime) -> date:
-        # A clock that goes back must not reopen a day that may be over for readers and the compactor.
-        return max(self._day, now.astimezone(UTC).date())
-
-    def _start_file(self, now: datetime) -> None:
+    def _start_file(self, day: date) -> None:
         # The file says under which schema its rows are; that schema must not be one that a power cut takes back.
         self._disk.sync_dir(self.source.path)
-        day, nonce = self._day_of(now), secrets.token_bytes(NONCE_BYTES)
+        # A clock that goes back must not reopen a day that may be over for readers and the compactor.
+        day, nonce = max(self._day, day), secrets.token_bytes(NONCE_BYTES)
         header = FileHeader(self.epoch, Lsn(self.appended_lsn + 1), self.identity.id, nonce, day, self._wal_schema)
         self._writer = WalWriter.create(self._disk, self.source, header)
         self._day = day

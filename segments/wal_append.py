@@ -3,14 +3,13 @@
 Apart from who asks: a thread of Python's through `Disk`, or machine code that does the same (`segments.append_threads`).
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from segments.direct import Data
 from segments.disk import Disk
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """What became of it. With an error nothing is known of the frame: the write has failed, or, if `is_written`, the sync."""
 
     is_written: bool
@@ -18,15 +17,14 @@ class Appended:
     error: OSError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
-    """`data` is the frame of `count` rows, for the open file's `offset`; `crc` is its checksum."""
+class Append(NamedTuple):
+    """`data` is the frame of so many `rows`, for the open file's `offset`; `crc` is its checksum."""
 
     descriptor: int
     offset: int
     data: Data
     crc: int
-    count: int
+    rows: int
 
     def make(self, disk: Disk, *, durably: bool) -> Appended:
         """Write it, and sync the file if `durably`."""

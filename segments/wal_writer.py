@@ -49,7 +49,7 @@ class WalWriter:
         """It was written, and is durable if it was synced."""
         self.size_bytes += len(append.data)
         self._previous_crc = append.crc
-        self.next_lsn = Lsn(self.next_lsn + append.count)
+        self.next_lsn = Lsn(self.next_lsn + append.rows)
         if appended.is_synced:
             self.durable_lsn = Lsn(self.next_lsn - 1)
 

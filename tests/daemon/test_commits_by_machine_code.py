@@ -77,10 +77,10 @@ class Round:
 
     def send(self, number: int, *, durably: bool = True) -> None:
         """A row for each source; their commits begin together."""
-        with self.threads.together():
+        with self.threads:
             for actor in self.actors:
                 write = Write(parse_body(body(number)))
-                self.tickets.append(actor.enqueue(write, size_bytes=10, durably=durably, tell=lambda: None))
+                self.tickets.append(actor.enqueue(write, size_bytes=10, durably=durably, tell=lambda _: None))
                 actor.begin()
 
     async def outcomes(self) -> list[type]:
@@ -194,14 +194,14 @@ async def test_an_actor_that_breaks_takes_no_other_with_it(tmp_path, monkeypatch
 def test_a_mistake_where_commits_land_ends_the_daemon_and_the_others_land_before(tmp_path, by):
     tickets: list[Ticket] = []
 
-    def broken() -> None:
+    def broken(_: object) -> None:
         raise ZeroDivisionError
 
     async def scenario() -> None:
         async with running(tmp_path, 3) as together:
             if by == "others":
                 together.threads._appends = None
-            with together.threads.together():
+            with together.threads:
                 for actor in together.actors:
                     write = Write(parse_body(body(1)))
                     tickets.append(actor.enqueue(write, size_bytes=10, durably=True, tell=broken))

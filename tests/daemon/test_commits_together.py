@@ -75,10 +75,10 @@ class Round:
 
     def send(self, number: int, *, size_bytes: int = 10) -> None:
         """A row for each source; their commits begin together."""
-        with self.threads.together():
+        with self.threads:
             for actor in self.actors:
                 write = Write(parse_body(body(number)))
-                ticket = actor.enqueue(write, size_bytes=size_bytes, durably=True, tell=lambda: None)
+                ticket = actor.enqueue(write, size_bytes=size_bytes, durably=True, tell=lambda _: None)
                 self.tickets.append(ticket)
                 actor.begin()
 
@@ -200,9 +200,9 @@ async def test_a_group_too_large_for_the_loop_has_a_job_of_its_own(tmp_path):
         large, small = together.actors
         together.disks[0].open.clear()
         write = Write(parse_body(body(1)))
-        with together.threads.together():
-            waits = large.enqueue(write, size_bytes=PREPARED_HERE_BYTES_MAX, durably=True, tell=lambda: None)
-            goes = small.enqueue(write, size_bytes=10, durably=True, tell=lambda: None)
+        with together.threads:
+            waits = large.enqueue(write, size_bytes=PREPARED_HERE_BYTES_MAX, durably=True, tell=lambda _: None)
+            goes = small.enqueue(write, size_bytes=10, durably=True, tell=lambda _: None)
             large.begin()
             small.begin()
         await until(lambda: goes.outcome is not None)
@@ -228,7 +228,7 @@ async def test_work_on_the_log_of_one_source_holds_up_no_other(tmp_path):
         nursery.start_soon(worked.perform, long_work)
         # It is in the inbox after its first turn.
         await trio.lowlevel.checkpoint()
-        rows = other.enqueue(Write(parse_body(body(2))), size_bytes=10, durably=True, tell=lambda: None)
+        rows = other.enqueue(Write(parse_body(body(2))), size_bytes=10, durably=True, tell=lambda _: None)
         other.begin()
         together.disks[0].open.set()
         try:

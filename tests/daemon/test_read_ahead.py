@@ -1,15 +1,14 @@
 """What a client sends before it has read its last answer: none of it may be lost, however full its connection is."""
 
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import trio
 import trio.testing
 
 from daemon.admission import Watch
+from daemon.batch import Batch, Reply
 from daemon.fast_path import FastPath
-from daemon.head_cache import Fields, Head, Heads, KnownHead
+from daemon.head_cache import Head, Heads, KnownHead
 from daemon.transport import Transport
 
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n"
@@ -17,30 +16,21 @@ NEXT = HEAD + b"4"
 """A request whose body is cut: were it lost, the rest of the body would be taken for a request."""
 
 
-@dataclass(frozen=True)
-class Large:
-    """An answer that no kernel takes at once."""
-
-    status: int = 200
-    body: bytes = bytes(32 << 20)
-    fields: Fields = ()
+LARGE: Reply = (200, (), bytes(32 << 20))
+"""An answer that no kernel takes at once."""
 
 
 class Waiting:
     """Takes every request, and tells of none by itself."""
 
     def __init__(self) -> None:
-        self.tell: Callable[[], None] = lambda: None
+        self.batches: list[Batch] = []
 
-    def begin(self, _known: KnownHead, _body: bytes, _request_id: int, tell: Callable[[], None]) -> Large | None:
-        self.tell = tell
-        return Large()
+    def append(self, batch: Batch) -> None:
+        self.batches.append(batch)
 
     def commit(self) -> None:
         pass
-
-    def finish(self, append: Large) -> Large:
-        return append
 
 
 def test_a_request_behind_an_answer_that_waits_for_the_client_is_kept() -> None:
@@ -65,9 +55,9 @@ def test_a_request_behind_an_answer_that_waits_for_the_client_is_kept() -> None:
                 await trio.testing.wait_all_tasks_blocked(0.05)
                 await client.send_all(NEXT)
                 await trio.testing.wait_all_tasks_blocked(0.05)
-                appends.tell()
+                appends.batches[0].tell([LARGE])
                 seen = 0
-                while seen < len(Large().body):
+                while seen < len(LARGE[2]):
                     seen += len(await client.receive_some(1 << 20))
                 await trio.testing.wait_all_tasks_blocked(0.05)
                 connections.cancel_scope.cancel()

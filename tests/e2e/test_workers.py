@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from segments.disk import Disk
+from segments.filenames import DataDir
+from segments.snapshot import open_snapshot
 from tests.daemons import TOKEN, Daemon, query
 from tests.http_client import connect, parse_answers
 
@@ -82,6 +85,43 @@ def test_all_fronts_share_the_port_and_what_they_store(daemon):
     assert len({lsn for lsns in answered for lsn in lsns}) == 800
     ids = sorted(row["id"] for row in query(daemon.data, "SELECT id FROM t"))
     assert ids[1:] == [client * 1000 + turn for client in range(16) for turn in range(50)]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("bad_one_in", [0, 9])
+def test_each_of_many_that_come_at_once_is_told_of_its_own_rows(start, workers, bad_one_in):
+    """Machine code reads them together, where all fit; what it says of whose each is has to be right."""
+    daemon = start("--workers", workers, "--compact-interval", "3600", "--machine-code", "now")
+    assert daemon.call("POST", "/v0/datasources?name=t", b"SCHEMA >\n    id Int64\n").status == 200
+
+    def post(client: int) -> list[tuple[int, int, bool]]:
+        """The last LSN of each request, the number that its last row has, and whether that is good."""
+        told = []
+        with connect(daemon.address) as connection:
+            for turn in range(30):
+                first = client * 1000 + turn * 10
+                is_bad = bad_one_in > 0 and first % bad_one_in == 0
+                # First one row each, then some with more.
+                rows = 1 if is_bad or turn < 15 else 1 + first % 3
+                lines = b"\n".join(b'{"id":%d}' % number for number in range(first, first + rows))
+                body = b'{"id":"x%d"}' % first if is_bad else lines
+                document = ask(connection, request("name=t&wait=true", body)).json()
+                assert (document["successful_rows"], document["quarantined_rows"]) == ((0, 1) if is_bad else (rows, 0))
+                told.append((document["lsn"], first + rows - 1, not is_bad))
+        return told
+
+    with ThreadPoolExecutor(96) as clients:
+        told = [one for client in clients.map(post, range(1, 97)) for one in client]
+    snapshot = open_snapshot(Disk(), DataDir(daemon.data).source("t"))
+    quarantined = {row["c__lsn"]: int(row["id"][1:]) for row in snapshot.of("quarantine").tail.to_pylist()}
+    good = [row["id"] for row in snapshot.of("rows").tail.to_pylist()]
+    for lsn, number, is_good in sorted(told):
+        if is_good:
+            assert good[lsn - 1 - sum(1 for other in quarantined if other < lsn)] == number
+        else:
+            assert quarantined[lsn] == number
+    assert len(told) == 96 * 30
+    assert max(told)[0] == len(good) + len(quarantined)
 
 
 def test_one_source_is_made_when_many_send_its_first_event_at_once(daemon):

@@ -51,7 +51,7 @@ def appends_answered_before_the_sync(patch: Patch) -> None:
     whole = Append.make
 
     def make(append: Append, disk: Any, *, durably: bool) -> Appended:
-        return replace(whole(append, disk, durably=False), is_synced=durably)
+        return whole(append, disk, durably=False)._replace(is_synced=durably)
 
     patch.setattr(Append, "make", make)
 
