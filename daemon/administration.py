@@ -75,7 +75,7 @@ class AdministrationApi:
         has_changed = print_datafile(changed) != print_datafile(current)
         is_dry = payload.fields.get("dry", payload.fields.get("dry_run", "")) in _TRUE
         if has_changed and not is_dry:
-            await self._sources.perform(name, partial(alter, self._disk, datafile=changed))
+            await self._sources.perform(name, partial(alter, self._disk, datafile=changed, now=datetime.now(UTC)))
         shown = await self._shown.described_to(request.token, name)
         return json_answer({"operations": operations, "dry": is_dry, "datasource": shown})
 

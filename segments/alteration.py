@@ -104,12 +104,16 @@ def _is_wider_number(old: str, new: str) -> bool:
     return new == "Float64" and old in _EXACT_IN_FLOAT64
 
 
-def alter(disk: Disk, log: SourceLog, datafile: Datafile) -> None:
-    """Have the source written under the datafile's schema from the next row on. Called where `log` may be written to.
+def alter(disk: Disk, log: SourceLog, datafile: Datafile, now: datetime) -> None:
+    """Have the source written under the datafile's schema from the next row on. Called where `log` may be written to. `now` is
+    UTC.
 
-    Raises SchemaError, WriteFailed or OSError.
+    Raises SchemaError, SourceDamaged, WriteFailed or OSError.
     """
     plan_alteration(log.schema, datafile.schema)
+    log.seal()
+    # What a failed commit has left on the device is of the old schema; a start that finds it would take it for rows of the new.
+    log.void(now)
     log.seal()
     # First, so that no reader takes a row of the old schema for one of the new; it only makes them look.
     text = print_datafile(datafile)

@@ -37,6 +37,8 @@ def replay(disk: Disk, log: SourceLog, lsns: pa.Array | None, now: datetime) -> 
     or OSError; the commits before that stand.
     """
     log.sync()
+    # Or rows of a failed commit would come in again, which whoever sent them may send again as well.
+    log.void(now)
     snapshot = open_snapshot(disk, log.source)
     successful = remaining = 0
     for ref in snapshot.quarantine.segments:

@@ -253,7 +253,10 @@ class SourceMachine(RuleBasedStateMachine):
         name, model = self.pick(place)
         shape = Shape(max(bits, model.shape.bits), max(added, model.shape.added))
         self.store.attempt(
-            name, lambda: alter(self.store.disk, model.log, parse_datafile(shape.text)), fault, shape=shape
+            name,
+            lambda: alter(self.store.disk, model.log, parse_datafile(shape.text), self.store.now),
+            fault,
+            shape=shape,
         )
 
     @rule(place=places, fault=faults)

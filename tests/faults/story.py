@@ -223,7 +223,7 @@ class Story:
         self._change("replace", lambda log: replace_rows(self.disk, log, [request.write()], self.now), request)
 
     def alter(self) -> None:
-        self._change("alter", lambda log: alter(self.disk, log, parse_datafile(WIDE)))
+        self._change("alter", lambda log: alter(self.disk, log, parse_datafile(WIDE), self.now))
 
     def replay(self) -> None:
         if self.log is not None and self.log.schema == parse_datafile(WIDE).schema:

@@ -36,7 +36,7 @@ def test_rows_of_both_schemas_are_read_as_one(stored, compacted):
     commit(log, body(1, -2))
     if 1 in compacted:
         stored.compact(log)
-    alter(stored.disk, log, parse_datafile(WIDER))
+    alter(stored.disk, log, parse_datafile(WIDER), NOW)
     commit(log, b'{"id":3,"more":8,"extra":"x"}\n{"id":"bad","extra":"y"}')
     if 2 in compacted:
         stored.compact(log)
@@ -79,7 +79,7 @@ def test_a_widened_column_reads_its_old_values_exactly(tmp_path):
     stored.compact(log)
     commit(log, sent)
     before = stored.rows()
-    alter(stored.disk, log, parse_datafile(datafile(wider)))
+    alter(stored.disk, log, parse_datafile(datafile(wider)), NOW)
     commit(log, sent)
 
     assert len(before) == 2
@@ -92,7 +92,7 @@ def test_a_widened_column_reads_its_old_values_exactly(tmp_path):
 def test_rows_decoded_under_the_old_schema_are_sent_back_to_be_decoded_anew(stored):
     log = stored.open()
     decoded = decode_bulk(log.schema, body(1), NOW.replace(tzinfo=None), check_rows=lambda _: None)
-    alter(stored.disk, log, parse_datafile(WIDER))
+    alter(stored.disk, log, parse_datafile(WIDER), NOW)
     stale, stays = log.commit([Write(decoded), Write(parse_body(body(2)))], NOW, durably=True)
 
     assert isinstance(stale, SchemaChanged)
@@ -125,7 +125,7 @@ def test_whatever_step_fails_or_is_the_last_the_source_has_one_schema_and_its_ro
         assert log._writer is not None
         log._disk = log._writer._disk = disk
         try:
-            alter(disk, log, parse_datafile(WIDER))
+            alter(disk, log, parse_datafile(WIDER), NOW)
         except (Died, OSError, Exception):  # noqa: BLE001 -- whatever the fault, what is on disk is judged
             pass
         reopened = stored.open()

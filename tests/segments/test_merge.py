@@ -103,7 +103,7 @@ def test_segments_of_different_schemas_stay_apart(stored):
     stored.publish(log, 1)
     stored.publish(log, 2)
     text = "SCHEMA >\n    `id` Nullable(Int64) `json:$.id`, `text` Nullable(String) `json:$.text`, `n` Int8 DEFAULT 7\n"
-    alter(stored.disk, log, parse_datafile(text))
+    alter(stored.disk, log, parse_datafile(text), NOW)
     stored.publish(log, 3)
     stored.publish(log, 4)
     merge_all(stored)
