@@ -4,7 +4,6 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from time import time
 
 import trio
@@ -113,6 +112,8 @@ def accepted_bodies(call: Call, done: BodiesCommitted) -> list[bytes]:
     """What those answers say, for bodies whose rows all fit."""
     if not call.wait:
         return [_TAKEN % (rows, 0) for rows in done.rows]
-    last = accumulate(done.rows, initial=done.first - 1)
-    next(last)
-    return [_STORED % (rows, 0, lsn) for rows, lsn in zip(done.rows, last, strict=True)]
+    last, told = done.first - 1, []
+    for rows in done.rows:
+        last += rows
+        told.append(_STORED % (rows, 0, last))
+    return told

@@ -2,9 +2,9 @@
 
 Waking a connection's task twice costs more than all else that a small request needs. So one task waits for all
 connections that are between two requests. A request that comes in one piece (or its head in one and its body in the
-next), under a known head, for rows that `known_appends` takes, goes into the inbox at once, and is answered when its group
-is told; the connection's own task never hears of it. Any other bytes wake that task, which goes on with them as if it
-had read them itself.
+next), under a known head, for rows that `known_appends` takes, goes into the inbox with all others of its head that came
+in the same round, and is answered when their group is told; the connection's own task never hears of it. Any other bytes
+wake that task, which goes on with them as if it had read them itself.
 """
 
 import select
@@ -160,13 +160,14 @@ class FastPath:
         self._appends.commit()
 
     def _answer(self, asked: Sequence[_Resting], replies: Sequence[Reply | None]) -> None:
+        rests_until = trio.current_time() + IDLE_TIMEOUT_S
         for resting, reply in zip(asked, replies, strict=True):
             try:
-                self._send_answer(resting, reply)
+                self._send_answer(resting, reply, rests_until)
             except Exception as error:  # noqa: BLE001 -- raised in the connection's task; the other answers go on
                 self._wake(resting, outcome.Error(error))
 
-    def _send_answer(self, resting: _Resting, reply: Reply | None) -> None:
+    def _send_answer(self, resting: _Resting, reply: Reply | None, rests_until: float) -> None:
         resting.is_asked = False
         if reply is None:
             self._wake(resting, outcome.Value(resting.arrived + (resting.ahead or b"")))
@@ -189,7 +190,7 @@ class FastPath:
         if is_last or resting.ahead is not None:
             self._wake(resting, outcome.Value(b"" if is_last else resting.ahead))
             return
-        resting.watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
+        resting.watched.wait_until(rests_until)
 
     def _wake(self, resting: _Resting, how: "outcome.Outcome[bytes | None]") -> None:
         """Give the connection back to its task, if that is still there."""

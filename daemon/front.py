@@ -1,7 +1,7 @@
 """A front process: takes connections, answers the requests whose heads are known, and hands every other one over.
 
 It parses no HTTP, knows no token and writes no file. A request that comes whole under a head that the daemon has told it of
-goes to the daemon as (number of the head, body), and comes back as an answer. Whatever else comes on a connection, the daemon gets the
+goes to the daemon with all others of its head and round, and comes back as an answer. Whatever else comes on a connection, the daemon gets the
 connection, with the bytes, and serves it as it serves its own; it gives it back when it is at rest after a request whose
 head is for here. So all that is decided is decided in one place, with one process or many.
 """

@@ -89,8 +89,9 @@ class FrontEnd:
             self._appends.append(Batch(known, request_ids, bodies, tell))
 
     def _tell(self, number: int, replies: Sequence[Reply | None]) -> None:
-        self._told.append((number, list(replies)))
-        self._has_told.set()
+        if not self.is_gone:
+            self._told.append((number, list(replies)))
+            self._has_told.set()
 
     async def answer(self) -> None:
         """Send replies, those to all batches of a group at once; for ever."""

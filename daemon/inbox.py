@@ -31,7 +31,6 @@ class Ticket:
     which must not raise."""
 
     write: Write | Unread
-    durably: bool
     tell: Callable[[Outcome | Outcomes], None]
     outcome: Outcome | Outcomes | None = None
 
@@ -39,9 +38,10 @@ class Ticket:
 class Group:
     """The requests that share one commit."""
 
-    __slots__ = ("size_bytes", "tickets")
+    __slots__ = ("durably", "size_bytes", "tickets")
 
     def __init__(self) -> None:
+        self.durably = False
         self.tickets: list[Ticket] = []
         self.size_bytes = 0
 

@@ -91,8 +91,9 @@ class Ingest:
         if not self._waiting or self._waiting[-1].size_bytes + size_bytes > GROUP_BYTES_MAX:
             self._waiting.append(Group())
         group = self._waiting[-1]
-        ticket = Ticket(write, durably, tell)
+        ticket = Ticket(write, tell)
         group.tickets.append(ticket)
+        group.durably = group.durably or durably
         group.size_bytes += size_bytes
         self._queued_bytes += size_bytes
         return ticket
@@ -193,7 +194,7 @@ class Ingest:
         errand = self._errands[0] if self._errands else None
         commit = Commit(self.log, group, errand, self._landed, began=now)
         sync_due = self._unsynced_since is not None and now >= self._unsynced_since + self._sync_interval_s
-        commit.durably = sync_due or any(ticket.durably for ticket in group.tickets)
+        commit.durably = sync_due or group.durably
         mark_due = not group.tickets and self._mark_at is not None and now >= self._mark_at
         commit.mark = mark_due and (commit.durably or self.log.is_synced)
         if group.tickets and group.size_bytes <= PREPARED_HERE_BYTES_MAX:

@@ -1,10 +1,10 @@
 """Rows under heads that come again and again: what such a head asks for is decided once, and then only its rows are looked at.
 
-Says no, and touches nothing, wherever `daemon.events` would do anything but put the rows into the inbox of a running
-actor: it is asked then, and decides anew.
+Wherever `daemon.events` would do anything but put the rows into the inbox of a running actor, nothing is stored and the
+request begins anew there, which decides for itself; for a body that holds no rows, only once the actor has looked at it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from time import time
 
@@ -32,6 +32,8 @@ from segments.errors import BodyRejected, Corruption, SchemaChanged
 from segments.group import BodiesCommitted, Committed, Outcomes, Unread
 from segments.unread import rows_max
 
+BATCH_BYTES_MAX = 16 * 1024 * 1024
+"""In memory. Requests that come to more than this together go each their own way: they must not fill an inbox at once."""
 _OUT_OF_THE_ORDINARY = (b"idempotency-key", b"content-encoding")
 _ANSWERED_WITH_MORE = "x-vercel-verify"
 _log = structlog.get_logger("appends")
@@ -53,7 +55,7 @@ class _Pending:
     call: Call
     batch: Batch
     held_bytes: int
-    started: float = field(default_factory=time)
+    started: float
 
 
 class KnownAppends:
@@ -111,22 +113,25 @@ class KnownAppends:
         bodies, schema = batch.bodies, actor.log.schema
         rows, size = rows_max(bodies), sum(map(len, bodies))
         held = size_in_memory(size, rows, schema)
+        if len(bodies) > 1 and held > BATCH_BYTES_MAX:
+            return False
         try:
-            check_rows(rows, schema)
+            if len(bodies) == 1:
+                # Those of a larger batch can't have as many.
+                check_rows(rows, schema)
             self._intake.space.check()
             self._intake.budget.take(held)
         except (NoRoom, Refused, OverBudget):
             return False
-        pending = _Pending(call, batch, held)
-        tell = partial(self._told, pending)
+        self._intake.warm_up.saw(size, len(bodies))
+        self._begun.add(actor)
+        tell = partial(self._told, _Pending(call, batch, held, time()))
         beside = TICKET_BYTES * (len(bodies) - 1)
         try:
             actor.enqueue(Unread(bodies), size_bytes=held + beside, durably=call.wait, tell=tell)
         except (ActorClosing, InboxFull):
             self._intake.budget.give_back(held)
             return False
-        self._intake.warm_up.saw(size, len(bodies))
-        self._begun.add(actor)
         return True
 
     def commit(self) -> None:
@@ -139,6 +144,7 @@ class KnownAppends:
         self._intake.budget.give_back(pending.held_bytes)
         try:
             replies = self._replies(pending, outcome)
+            assert len(replies) == len(pending.batch.bodies)
         except Exception:  # noqa: BLE001 -- a bug must cost one batch, not its whole group
             _log.exception("requests failed", request_ids=[f"{number:x}" for number in pending.batch.request_ids])
             replies = [_reply(written(Refused(500, "an error of the server's own")))] * len(pending.batch.bodies)

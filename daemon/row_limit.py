@@ -10,11 +10,12 @@ from segments.schema import Schema
 
 def check_rows(rows: int, schema: Schema) -> None:
     """Raises Refused when so many rows of this schema are too many."""
+    if rows <= ROWS_MAX and rows * len(schema.columns) <= CELLS_MAX:
+        return
     limit = min(ROWS_MAX, CELLS_MAX // len(schema.columns))
-    if rows > limit:
-        raise Refused(
-            413, f"the body has {rows} rows or more; {limit} of {len(schema.columns)} columns are the limit, send fewer"
-        )
+    raise Refused(
+        413, f"the body has {rows} rows or more; {limit} of {len(schema.columns)} columns are the limit, send fewer"
+    )
 
 
 class Counted:

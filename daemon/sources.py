@@ -115,7 +115,7 @@ class Sources:
 
     def begin(self, actors: Iterable[Ingest]) -> None:
         """Begin the next commits of several sources together."""
-        with self._threads:
+        with self._threads.together:
             for actor in actors:
                 actor.begin()
 

@@ -79,16 +79,27 @@ def _end(commits: Sequence[Commit], appended: Appended) -> None:
             commit.failure = error
 
 
-def _whatever_happens(step: Callable[[], None]) -> None:
-    """A mistake in it ends the daemon; but the actors of all other commits wait for those to land, and can't end before."""
-    try:
-        step()
-    except Exception as error:  # noqa: BLE001 -- raised where it cancels everything
-        trio.lowlevel.current_trio_token().run_sync_soon(_raise, error)
+def _end_the_daemon(error: Exception) -> None:
+    """For a mistake where commits land; the actors of all others wait for those to land, and can't end before."""
+    trio.lowlevel.current_trio_token().run_sync_soon(_raise, error)
 
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+class _Together:
+    """Commits that are started meanwhile are handed over at the end, those of several sources as one job."""
+
+    def __init__(self, threads: "WriterThreads") -> None:
+        self._threads = threads
+
+    def __enter__(self) -> None:
+        self._threads.gathers = True
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.gathers = False
+        self._threads.hand_over()
 
 
 class WriterThreads:
@@ -103,7 +114,8 @@ class WriterThreads:
         self._under_way = 0
         self._started = 0
         self._gathered: list[Commit] = []
-        self._gathering = False
+        self.gathers = False
+        self.together = _Together(self)
 
     def use(self, code: MachineCode) -> None:
         """From now on, have machine code do what it can. Raises RuntimeError or OSError, and goes on without it."""
@@ -135,18 +147,11 @@ class WriterThreads:
         When there is no thread, and none can be started, it lands with RuntimeError before anything is done.
         """
         self._gathered.append(commit)
-        if not self._gathering:
-            self._hand_over()
+        if not self.gathers:
+            self.hand_over()
 
-    def __enter__(self) -> None:
-        """Commits that are started meanwhile are handed over at the end, those of several sources as one job."""
-        self._gathering = True
-
-    def __exit__(self, *_: object) -> None:
-        self._gathering = False
-        self._hand_over()
-
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
+        """Let the threads have what has been started."""
         gathered, self._gathered = self._gathered, []
         if self._appends is not None:
             appends = self._appends
@@ -178,13 +183,12 @@ class WriterThreads:
         landed = []
         for number, appended in appends.take():
             commit = self._appending.pop(number)
-            end = partial(_end, appended=appended)
             if appended.error is None:
-                end([commit])
+                _end([commit], appended)
                 landed.append(commit)
             else:
                 # What is left of the file has to be saved, or given up.
-                self._put([commit], end)
+                self._put([commit], partial(_end, appended=appended))
         self._go_on(landed)
 
     def _put(self, commits: Sequence[Commit], work: _Work = _write) -> None:
@@ -204,11 +208,17 @@ class WriterThreads:
         self._go_on(commits)
 
     def _go_on(self, commits: Sequence[Commit]) -> None:
-        with self:
+        with self.together:
             for commit in commits:
-                _whatever_happens(commit.land)
+                try:
+                    commit.land()
+                except Exception as error:  # noqa: BLE001 -- see `_end_the_daemon`
+                    _end_the_daemon(error)
         for commit in commits:
-            _whatever_happens(commit.tell)
+            try:
+                commit.tell()
+            except Exception as error:  # noqa: BLE001 -- see `_end_the_daemon`
+                _end_the_daemon(error)
 
     def _start_one(self) -> None:
         thread = threading.Thread(target=self._serve, name=f"writer {self._started + 1}", daemon=True)

@@ -98,7 +98,8 @@ def _repeated(keys: KeyWindow, key: Key, more: int) -> Committed | KeyReused | K
             keys.check_room(more + 1)
             return None
     except (KeyReused, KeysFull) as error:
-        return error
+        # Without its frames, which lead back to the whole group: nobody would free such a ring for long.
+        return error.with_traceback(None)
     return Committed(Counts(known.successful, known.quarantined), Lsn(known.last_lsn), is_repeat=True)
 
 

@@ -11,7 +11,7 @@ from segments.filenames import Lsn
 from segments.lines import Events
 from segments.quarantine import Quarantine
 from segments.schema import Schema
-from segments.small_batch import ROWS_MAX, SmallBatches
+from segments.small_batch import SmallBatches
 from segments.unknown_keys import UnknownKeys
 
 
@@ -37,24 +37,23 @@ class GroupEncoder:
 
     def encode(self, bodies: Sequence[Events | Decoded], first: Lsn, at: datetime) -> Encoded:
         """The bodies' rows, the first of them with LSN `first`. `at`, naive UTC, is when they are written."""
-        return self._encode_small(bodies) or self._encode_any(bodies, first, at)
+        events = [body for body in bodies if isinstance(body, Events)]
+        good = self.encode_small(events) if len(events) == len(bodies) else None
+        if good is not None:
+            counts = tuple(Counts(len(part), 0) for part in events)
+            return Encoded(good, b"", sum(map(len, events)), counts, {})
+        return self.encode_any(bodies, first, at)
 
-    def _encode_small(self, bodies: Sequence[Events | Decoded]) -> Encoded | None:
-        """None when the rows are too many, or one of them needs a closer look."""
-        count = sum(map(len, bodies))
-        if not self._is_plain or not 0 < count <= ROWS_MAX:
-            return None
-        if self._small is None:
+    def encode_small(self, bodies: Sequence[Events]) -> bytes | None:
+        """The bodies' rows, all of them good; None when they are too many, or one needs a closer look."""
+        if self._small is None and self._is_plain:
             # Made when it is needed: most of ten thousand open sources are quiet.
             self._small = SmallBatches.of(self._schema)
             self._is_plain = self._small is not None
-        parts = [body for body in bodies if isinstance(body, Events)]
-        if self._small is None or len(parts) < len(bodies):
-            return None
-        good = self._small.encode(parts)
-        return None if good is None else Encoded(good, b"", count, tuple(Counts(len(part), 0) for part in parts), {})
+        return None if self._small is None else self._small.encode(bodies)
 
-    def _encode_any(self, bodies: Sequence[Events | Decoded], first: Lsn, at: datetime) -> Encoded:
+    def encode_any(self, bodies: Sequence[Events | Decoded], first: Lsn, at: datetime) -> Encoded:
+        """As `encode`, however many they are."""
         rows = decode_group(self._schema, bodies, at)
         bad: bytes | pa.Buffer = b""
         if rows.bad:

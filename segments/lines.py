@@ -121,11 +121,9 @@ def parse_body(body: bytes) -> Events:
     Raises BodyRejected when no part of the body is a JSON object; nothing of it is to be stored then. A body without
     anything but blanks has no events and is no error.
     """
-    if body[:1] == b"{" and b"\n" not in body:
-        # One event, as most requests are.
-        events = parse_lines([body])
-        if not events.errors:
-            return events
+    event = _parse_event(body) if body[:1] == b"{" and b"\n" not in body else None
+    if event is not None:
+        return event
     joined = Events()
     for part in parse_slices(body):
         joined.extend(part)
@@ -151,6 +149,16 @@ def parse_slices(body: bytes) -> Iterator[Events]:
         yield events
     if first_error and not found:
         raise _without_object("line" if elements is None else "element", first_error)
+
+
+def _parse_event(line: bytes) -> Events | None:
+    """One event, as most bodies are; None when it needs a closer look."""
+    if len(line) > LINE_BYTES_MAX or line.count(b"{") + line.count(b"[") > DEPTH_MAX:
+        return None
+    try:
+        return Events([line], [orjson.loads(line)])
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _parse_small(body: bytes) -> Events:

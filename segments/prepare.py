@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from itertools import islice
 from typing import NamedTuple
 
+from segments.decode import Decoded
 from segments.errors import BodyRejected
 from segments.filenames import Lsn
 from segments.frame import Sections
@@ -11,8 +13,9 @@ from segments.group import Outcome, Outcomes, Unread, Write, answered, answers, 
 from segments.group_encoder import GroupEncoder
 from segments.keys import Key, KeyWindow, Notes, encode_notes
 from segments.line_reader import LineReader
+from segments.lines import Events
 from segments.unknown_keys import UnknownKeys
-from segments.unread import Joined, read_alone, read_joined, read_plain
+from segments.unread import Joined, read_alone, read_joined
 
 
 class Prepared(NamedTuple):
@@ -40,18 +43,20 @@ def prepare(
     unread = [member for member in group if isinstance(member, Unread)]
     bodies = [body for member in unread for body in member.bodies]
     joined = read_joined(reader, bodies) if bodies else None
+    rows_of = [0] * len(bodies) if joined is None else joined.rows
+    alone = [read_alone(reader, body) for body, rows in zip(bodies, rows_of, strict=True) if not rows]
     if len(unread) == len(group):
-        prepared = _prepare_bodies(unread, bodies, joined, first, at, encoder)
+        prepared = _prepare_bodies(unread, joined, alone, first, at, encoder)
         if prepared is not None:
             return prepared
-    rows_of = [0] * len(bodies) if joined is None else joined.rows
     writes: list[Write | BodyRejected] = [] if joined is None else [Write(joined.decoded)]
-    are_read = iter(rows_of)
+    are_joined, left = iter(rows_of), iter(alone)
     for member in group:
         if isinstance(member, Write):
             writes.append(member)
-        else:
-            writes += [read_alone(reader, body) for body in member.bodies if not next(are_read)]
+            continue
+        read = [next(left) for rows in islice(are_joined, len(member.bodies)) if not rows]
+        writes += [one if isinstance(one, BodyRejected) else Write(one) for one in read]
     fresh, others = split(writes, keys, reader.schema)
     rows = encoder.encode([write.body for write in fresh], first, at)
     numbered = number(first, rows.counts)
@@ -67,26 +72,25 @@ def prepare(
 
 def _prepare_bodies(
     group: Sequence[Unread],
-    bodies: Sequence[bytes],
     joined: Joined | None,
+    alone: Sequence[Events | Decoded | BodyRejected],
     first: Lsn,
     at: datetime,
     encoder: GroupEncoder,
 ) -> Prepared | None:
-    """A group of nothing but bodies, in fewer steps. None when they are not all of one kind: read as one, or small."""
-    if joined is not None:
-        if not all(joined.rows):
-            return None
+    """A group of nothing but bodies, in fewer steps. None unless they were read as one, all of them, or each as plain events."""
+    if joined is not None and not alone:
         good = joined.decoded.good
         sections = (good.serialize(), b"", b"")
         return Prepared(first, good.num_rows, sections, (), {}, number_bodies(group, first, joined.rows), at.date())
-    plain = read_plain(bodies)
-    if plain is None:
+    events = [one for one in alone if isinstance(one, Events) and one]
+    if joined is not None or len(events) < len(alone):
         return None
-    rows = encoder.encode(plain, first, at)
-    outcomes: tuple[Outcome | Outcomes, ...]
-    if rows.bad:
-        outcomes = by_member(group, number(first, rows.counts), [0] * len(bodies), first)
-    else:
-        outcomes = number_bodies(group, first, list(map(len, plain)))
-    return Prepared(first, rows.count, (rows.good, rows.bad, b""), (), rows.unknown, outcomes, at.date())
+    counts = list(map(len, events))
+    small = encoder.encode_small(events)
+    if small is not None:
+        outcomes = number_bodies(group, first, counts)
+        return Prepared(first, sum(counts), (small, b"", b""), (), {}, outcomes, at.date())
+    rows = encoder.encode_any(events, first, at)
+    told = by_member(group, number(first, rows.counts), [0] * len(counts), first)
+    return Prepared(first, rows.count, (rows.good, rows.bad, b""), (), rows.unknown, told, at.date())

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from segments.decode import Decoded
 from segments.errors import BodyRejected
-from segments.group import Write
 from segments.line_reader import LineReader, Refused
 from segments.lines import Events, parse_body
 
@@ -60,29 +59,20 @@ def _none_apart(rows: list[int], refused: Sequence[Refused]) -> bool:
     return True
 
 
-def read_plain(bodies: Sequence[bytes]) -> list[Events] | None:
-    """The rows of small bodies; None when one is not small, or holds none, and each is to be read by itself."""
-    if max(map(len, bodies), default=0) >= BODY_BYTES_MIN:
-        return None
-    try:
-        read = list(map(parse_body, bodies))
-    except BodyRejected:
-        return None
-    return read if all(read) else None
-
-
-def read_alone(reader: LineReader, body: bytes) -> Write | BodyRejected:
-    """What is to be written of it."""
+def read_alone(reader: LineReader, body: bytes) -> Events | Decoded | BodyRejected:
+    """The rows of a body by itself, if any of it is to be stored."""
     decoded = reader.decode(body) if len(body) >= BODY_BYTES_MIN else None
     try:
-        return Write(parse_body(body) if decoded is None else decoded)
+        return parse_body(body) if decoded is None else decoded
     except BodyRejected as error:
-        return error
+        # Without its frames, which lead back to the whole group: nobody would free such a ring for long.
+        return error.with_traceback(None)
 
 
 def rows_max(bodies: Sequence[bytes]) -> int:
-    """More rows than this bodies that are not empty have in no case, lines or not."""
-    text = b"".join(bodies)
-    rows = len(bodies) + text.count(b"\n")
-    # What does not start with an object may be an array of them.
-    return rows if set(map(_FIRST, bodies)) == {_OBJECT} else rows + text.count(b",")
+    """How many rows the bodies have, or more. None of them is empty."""
+    rows = len(bodies) + (bodies[0] if len(bodies) == 1 else b"".join(bodies)).count(b"\n")
+    if set(map(_FIRST, bodies)) != {_OBJECT}:
+        # What does not start with an object may be an array of them.
+        rows += sum(body.count(b",") for body in bodies if body[0] != _OBJECT)
+    return rows

@@ -77,7 +77,7 @@ class Round:
 
     def send(self, number: int, *, durably: bool = True) -> None:
         """A row for each source; their commits begin together."""
-        with self.threads:
+        with self.threads.together:
             for actor in self.actors:
                 write = Write(parse_body(body(number)))
                 self.tickets.append(actor.enqueue(write, size_bytes=10, durably=durably, tell=lambda _: None))
@@ -201,7 +201,7 @@ def test_a_mistake_where_commits_land_ends_the_daemon_and_the_others_land_before
         async with running(tmp_path, 3) as together:
             if by == "others":
                 together.threads._appends = None
-            with together.threads:
+            with together.threads.together:
                 for actor in together.actors:
                     write = Write(parse_body(body(1)))
                     tickets.append(actor.enqueue(write, size_bytes=10, durably=True, tell=broken))

@@ -75,7 +75,7 @@ class Round:
 
     def send(self, number: int, *, size_bytes: int = 10) -> None:
         """A row for each source; their commits begin together."""
-        with self.threads:
+        with self.threads.together:
             for actor in self.actors:
                 write = Write(parse_body(body(number)))
                 ticket = actor.enqueue(write, size_bytes=size_bytes, durably=True, tell=lambda _: None)
@@ -200,7 +200,7 @@ async def test_a_group_too_large_for_the_loop_has_a_job_of_its_own(tmp_path):
         large, small = together.actors
         together.disks[0].open.clear()
         write = Write(parse_body(body(1)))
-        with together.threads:
+        with together.threads.together:
             waits = large.enqueue(write, size_bytes=PREPARED_HERE_BYTES_MAX, durably=True, tell=lambda _: None)
             goes = small.enqueue(write, size_bytes=10, durably=True, tell=lambda _: None)
             large.begin()

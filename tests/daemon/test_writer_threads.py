@@ -120,7 +120,7 @@ def test_a_job_goes_through_its_steps_together_and_what_follows_is_a_job_again()
     async def scenario() -> None:
         notes: list[str] = []
         threads = WriterThreads()
-        with threads:
+        with threads.together:
             for _ in range(2):
                 threads.start(Noting(notes, threads, 1))
         with trio.fail_after(30):
@@ -140,7 +140,7 @@ def test_commits_that_can_have_no_thread_all_land_with_what_is_wrong() -> None:
     async def scenario() -> None:
         threads = WriterThreads()
         commits = [Landing(lambda: None) for _ in range(3)]
-        with no_more_threads(), threads:
+        with no_more_threads(), threads.together:
             for commit in commits:
                 threads.start(commit)
         assert [type(commit.failure) for commit in commits] == [RuntimeError] * 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from segments import compaction, frame, recovery, segment_file, source_log, wal_reader
+from segments import compaction, frame, prepare, recovery, segment_file, source_log, wal_reader
 from segments.direct import Data
 from segments.filenames import DataDir, Lsn, WalName
 from segments.keys import KeyWindow, Notes, encode_notes
@@ -168,7 +168,7 @@ def published_rows_read_from_the_log_too(patch: Patch) -> None:
 
 def replayed_rows_not_named(patch: Patch) -> None:
     whole = encode_notes
-    patch.setattr(source_log, "encode_notes", lambda notes: whole(Notes(notes.keys)))
+    patch.setattr(prepare, "encode_notes", lambda notes: whole(Notes(notes.keys)))
 
 
 def frames_after_a_torn_one_believed(patch: Patch) -> None:

@@ -1,7 +1,9 @@
 """Bodies that come into a group as they were sent: whether machine code reads all at once or each is read by itself, each
 request stores the same rows and hears the same as if it had come alone."""
 
+import gc
 import tempfile
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ ODD = st.sampled_from(
         b'{"id":"bad"}',
         b'{"id":1}\n{"id":"bad"}',
         b'{"id":1,"more":true}',
+        b'{"text":[1,}]}',
         b'{"text":"\xc3\xa9"}',
         b'{"text":"\xff"}',
         b'{"text":"\xc3',
@@ -127,17 +130,25 @@ def of_each(stored: Stored, told: list[Committed | str]) -> list[tuple[Counts, R
 @given(BODIES, st.data())
 def test_a_group_of_bodies_is_what_its_requests_are_one_by_one(bodies, data):
     cut = data.draw(st.integers(0, len(bodies)))
-    # Beside them perhaps a request that has been read already, because it has a key.
-    keyed = [Write(parse_body(body(7)), key("k", body(7)))] if data.draw(st.booleans()) else []
+    members = [Unread(part) for part in (bodies[:cut], bodies[cut:]) if part]
+    # Among them perhaps requests that have been read already, because they have a key; the second of them is the first again.
+    keyed = [Write(parse_body(body(7, -8)), key("k", body(7, -8)))] * data.draw(st.integers(0, 2))
+    places = [data.draw(st.integers(0, len(members))) for _ in keyed]
     with tempfile.TemporaryDirectory() as here:
         together, apart = (Stored(Path(here) / name).create() for name in ("together", "apart"))
         log, others = together.open(), apart.open()
-        told = commit(log, [*(Unread(part) for part in (bodies[:cut], bodies[cut:]) if part), *keyed])
-        expected = alone(others, bodies)
-        expected += [done for write in keyed for done in commit(others, [write])]
+        group: list[Write | Unread] = list(members)
+        for place, write in zip(places, keyed, strict=True):
+            group.insert(place, write)
+        told = of_each(together, commit(log, group))
+        expected = alone(others, bodies) + [done for write in keyed for done in commit(others, [write])]
 
         assert log.appended_lsn == others.appended_lsn
-        assert of_each(together, told) == of_each(apart, expected)
+        sizes = [len(member.bodies) if isinstance(member, Unread) else 0 for member in group]
+        starts = list(accumulate((size or 1 for size in sizes), initial=0))
+        of_bodies = [told[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+        of_keyed = [told[start] for start, size in zip(starts, sizes, strict=False) if not size]
+        assert [one for part in of_bodies for one in part] + of_keyed == of_each(apart, expected)
         assert log.unknown == others.unknown
 
 
@@ -163,6 +174,18 @@ def test_those_that_do_not_fit_at_all_are_left_out(stored, more):
 def test_none_is_read_with_others_where_nobody_could_tell_whose_the_rows_are(stored, more):
     bodies = [b'{"id":%d}' % number for number in range(BODIES_MIN)]
     assert read_joined(stored.open().reader, [*bodies, more]) is None
+
+
+@pytest.mark.parametrize("sent", [b"nothing", b"  ", b'{"id":"bad"}'])
+def test_what_is_refused_keeps_nothing_of_its_group_alive(stored, sent):
+    """A ring of what was sent would stay for as long as the collector of garbage is at rest."""
+    log = stored.open()
+    first = Write(parse_body(body(1)), key("k", body(1)))
+    commit(log, [first, Unread([sent])])
+    again = Write(parse_body(body(2)), key("k", body(2)))
+    gc.collect()
+    log.prepare([Unread([sent, b'{"id":1}']), again], NOW)
+    assert gc.collect() == 0
 
 
 @settings(max_examples=500)
