@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import cast
 
 from segments.batches import DATAFILE_KEY
@@ -103,10 +103,10 @@ class SourceLog:
         return cast("tuple[Outcome, ...]", self.write(self.prepare(group, now), durably=durably))
 
     def prepare(self, group: Sequence[Write | Unread], now: datetime) -> Prepared:
-        """The first half of a commit, without I/O. Nothing may come between it and `write`. `now` is UTC. Raises
+        """The first half of a commit, without I/O. Nothing may come between it and `write`. Raises
         SourceDamaged."""
         self._check_damage()
-        at = now.replace(tzinfo=None)
+        at = now.astimezone(UTC).replace(tzinfo=None)
         first = Lsn(self.appended_lsn + 1)
         return prepare(group, first, at, reader=self.reader, encoder=self._encoder, keys=self.keys)
 
@@ -174,12 +174,12 @@ class SourceLog:
     def void(self, now: datetime) -> None:
         """Make it durable that the rows of failed commits, of earlier lives too, are void, as the next commit would.
 
-        `now` is UTC. Raises WriteFailed or SourceDamaged.
+        Raises WriteFailed or SourceDamaged.
         """
         self._check_damage()
         if self._may_have_dead_tail:
             try:
-                self._start_file(now.date())
+                self._start_file(now.astimezone(UTC).date())
             except OSError as error:
                 raise self._abandon(error, may_sync=True) from error
 
