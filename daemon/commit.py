@@ -127,7 +127,10 @@ class Commit:
 
     def _refuse(self, error: StorageError) -> None:
         _log.error("rows could not be stored", source=self._source_log.source.name, reason=str(error))
+        # Without their frames, which lead back to the group and its rows: nobody would free such a ring for long.
+        error.with_traceback(None)
+        if error.__cause__ is not None:
+            error.__cause__.with_traceback(None)
         for ticket in self.group.tickets:
             if ticket.outcome is None:
-                # Without its frames, which lead back to the group and its rows: nobody would free such a ring for long.
-                ticket.outcome = error.with_traceback(None)
+                ticket.outcome = error

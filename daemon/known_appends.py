@@ -123,8 +123,6 @@ class KnownAppends:
             self._intake.budget.take(held)
         except (NoRoom, Refused, OverBudget):
             return False
-        self._intake.warm_up.saw(size, len(bodies))
-        self._begun.add(actor)
         tell = partial(self._told, _Pending(call, batch, held, time()))
         beside = TICKET_BYTES * (len(bodies) - 1)
         try:
@@ -132,6 +130,9 @@ class KnownAppends:
         except (ActorClosing, InboxFull):
             self._intake.budget.give_back(held)
             return False
+        # Not one that closes: its file is about to be sealed, and nothing may be written beside that.
+        self._begun.add(actor)
+        self._intake.warm_up.saw(size, len(bodies))
         return True
 
     def commit(self) -> None:

@@ -108,12 +108,12 @@ def alter(disk: Disk, log: SourceLog, datafile: Datafile, now: datetime) -> None
     """Have the source written under the datafile's schema from the next row on. Called where `log` may be written to. `now` is
     UTC.
 
-    Raises SchemaError, SourceDamaged, WriteFailed or OSError.
+    Raises SchemaError, WriteFailed or OSError.
     """
     plan_alteration(log.schema, datafile.schema)
     log.seal()
     # What a failed commit has left on the device is of the old schema; a start that finds it would take it for rows of the new.
-    log.void(now)
+    log.void_failed(now)
     log.seal()
     # First, so that no reader takes a row of the old schema for one of the new; it only makes them look.
     text = print_datafile(datafile)

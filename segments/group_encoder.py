@@ -11,7 +11,7 @@ from segments.filenames import Lsn
 from segments.lines import Events
 from segments.quarantine import Quarantine
 from segments.schema import Schema
-from segments.small_batch import SmallBatches
+from segments.small_batch import ROWS_MAX, SmallBatches
 from segments.unknown_keys import UnknownKeys
 
 
@@ -46,6 +46,8 @@ class GroupEncoder:
 
     def encode_small(self, bodies: Sequence[Events]) -> bytes | None:
         """The bodies' rows, all of them good; None when they are too many, or one needs a closer look."""
+        if sum(map(len, bodies)) > ROWS_MAX:
+            return None
         if self._small is None and self._is_plain:
             # Made when it is needed: most of ten thousand open sources are quiet.
             self._small = SmallBatches.of(self._schema)

@@ -38,7 +38,7 @@ def replay(disk: Disk, log: SourceLog, lsns: pa.Array | None, now: datetime) -> 
     """
     log.sync()
     # Or rows of a failed commit would come in again, which whoever sent them may send again as well.
-    log.void(now)
+    log.void_failed(now)
     snapshot = open_snapshot(disk, log.source)
     successful = remaining = 0
     for ref in snapshot.quarantine.segments:

@@ -60,6 +60,7 @@ class SourceLog:
         self._day = start.day
         # Recovery can't know: what a disk denied to have at a start it may have after a power cut.
         self._may_have_dead_tail = True
+        self._has_failed = False
         self.source = source
         self.identity = identity
         self.epoch = start.epoch
@@ -183,6 +184,11 @@ class SourceLog:
             except OSError as error:
                 raise self._abandon(error, may_sync=True) from error
 
+    def void_failed(self, now: datetime) -> None:
+        """The same, if a commit of this life has failed; else nothing is written."""
+        if self._has_failed:
+            self.void(now)
+
     def _check_damage(self) -> None:
         if self.damage:
             raise SourceDamaged(
@@ -223,11 +229,12 @@ class SourceLog:
         header = FileHeader(self.epoch, Lsn(self.appended_lsn + 1), self.identity.id, nonce, day, self._wal_schema)
         self._writer = WalWriter.create(self._disk, self.source, header)
         self._day = day
-        self._may_have_dead_tail = False
+        self._may_have_dead_tail = self._has_failed = False
 
     def _abandon(self, error: OSError, *, may_sync: bool) -> WriteFailed:
         """Give the active file up for dead. `may_sync`: nothing but a write has failed so far, so the rows before it may
         still be saved by the file's next sync, which is its last."""
+        self._has_failed = True
         path = self.source.wal
         if self._writer is not None:
             path = self._writer.path
