@@ -98,10 +98,10 @@ def rename_source(disk: Disk, data: DataDir, source: SourceDir, name: str) -> No
 def recover(disk: Disk, source: SourceDir, *, now: datetime, memory: KeyMemory | None = None) -> Recovered:
     """Read back what is known to be on the device and make a writer that continues after it.
 
-    Writes nothing but the removal of leftovers; the writer starts a file of its own with its first commit. Damage does
-    not raise: the writer refuses to write, and readers get every row that checks. Raises Corruption when even the
-    schema or the identity is lost, OSError or Unreadable when the disk refuses, which says nothing about the source, and
-    KeysFull when `memory` has no room for the source's keys.
+    Writes nothing but the removal of leftovers; the writer starts a file of its own with its first commit, or before when it
+    has to make older rows void. Damage does not raise: the writer refuses to write, and readers get every row that
+    checks. Raises Corruption when even the schema or the identity is lost, OSError or Unreadable when the disk refuses,
+    which says nothing about the source, and KeysFull when `memory` has no room for the source's keys.
     """
     keys = KeyWindow(memory)
     try:
