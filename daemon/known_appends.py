@@ -36,6 +36,7 @@ BATCH_BYTES_MAX = 16 * 1024 * 1024
 """In memory. Requests that come to more than this together go each their own way: they must not fill an inbox at once."""
 _OUT_OF_THE_ORDINARY = (b"idempotency-key", b"content-encoding")
 _ANSWERED_WITH_MORE = "x-vercel-verify"
+_OWN_ERROR = "an error of the server's own, logged under request id %x"
 _log = structlog.get_logger("appends")
 
 
@@ -148,7 +149,7 @@ class KnownAppends:
             assert len(replies) == len(pending.batch.bodies)
         except Exception:  # noqa: BLE001 -- a bug must cost one batch, not its whole group
             _log.exception("requests failed", request_ids=[f"{number:x}" for number in pending.batch.request_ids])
-            replies = [_reply(written(Refused(500, "an error of the server's own")))] * len(pending.batch.bodies)
+            replies = [_reply(written(Refused(500, _OWN_ERROR % number))) for number in pending.batch.request_ids]
         pending.batch.tell(replies)
 
     def _replies(self, pending: _Pending, outcome: Outcome | Outcomes) -> list[Reply | None]:

@@ -1,8 +1,7 @@
 """Messages, and sockets, between the daemon and its front processes, over one Unix socket each.
 
-A message is a tuple of what `marshal` writes: both ends are this program under one
-interpreter. What is posted in one round goes as one frame: its length, then the messages. Sockets travel in the order of the
-messages that speak of them.
+A message is a tuple of what `marshal` writes: both ends are this program under one interpreter. What is posted in one round
+goes as one frame: its length, then the messages. Sockets travel in the order of the messages that speak of them.
 """
 
 import array

@@ -61,6 +61,7 @@ class RequestLog:
         self._lines.append(line)
 
     def add_all(self, lines: Iterable[Line]) -> None:
+        """The same for several, in their order."""
         self._lines.extend(lines)
 
     def table(self) -> pa.Table:

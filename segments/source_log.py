@@ -19,12 +19,7 @@ from segments.disk import Disk
 from segments.errors import Corruption, SourceDamaged, WriteFailed
 from segments.filenames import Lsn, SourceDir
 from segments.frame import NONCE_BYTES, FileHeader
-from segments.group import (
-    Outcome,
-    Outcomes,
-    Unread,
-    Write,
-)
+from segments.group import Outcome, Outcomes, Unread, Write
 from segments.group_encoder import GroupEncoder
 from segments.identity import Identity
 from segments.keys import KeyWindow
@@ -104,8 +99,7 @@ class SourceLog:
         return cast("tuple[Outcome, ...]", self.write(self.prepare(group, now), durably=durably))
 
     def prepare(self, group: Sequence[Write | Unread], now: datetime) -> Prepared:
-        """The first half of a commit, without I/O. Nothing may come between it and `write`. Raises
-        SourceDamaged."""
+        """The first half of a commit, without I/O. Nothing may come between it and `write`. Raises SourceDamaged."""
         self._check_damage()
         at = now.astimezone(UTC).replace(tzinfo=None)
         first = Lsn(self.appended_lsn + 1)

@@ -1,15 +1,19 @@
 """Batches that can't be taken: their requests begin anew elsewhere, and nothing else comes of them."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from daemon import known_appends
 from daemon.append_call import Call
 from daemon.batch import Batch, Reply
 from daemon.head_cache import Head, KnownHead
 from daemon.inbox import ActorClosing, InboxFull
 from daemon.known_appends import KnownAppends, Plan
+from segments.filenames import Lsn
+from segments.group import BodiesCommitted
 from tests.stored import SCHEMA
 
 NOT_ASKED: Any = None
@@ -21,6 +25,26 @@ INTAKE: Any = SimpleNamespace(
 )
 
 
+class Actor:
+    """`enqueue` is called for its inbox."""
+
+    log = SimpleNamespace(schema=SCHEMA)
+
+    def __init__(self, enqueue: Callable[..., object]) -> None:
+        self.enqueue = enqueue
+
+
+def batch(told: list[Reply | None]) -> Batch:
+    plan = Plan(Call("t", wait=True, is_document=False, may_make=False), ())
+    known = KnownHead(Head(b"POST", b"/", {}), 8, plan)
+    return Batch(known, [1, 2], [b'{"id":1}', b'{"id":2}'], told.extend)
+
+
+def of(actor: object, begun: list[object]) -> KnownAppends:
+    sources: Any = SimpleNamespace(peek=lambda _: actor, begin=begun.extend)
+    return KnownAppends(sources, TOKENS, INTAKE, NOT_ASKED, NOT_ASKED)
+
+
 @pytest.mark.parametrize("refusal", [ActorClosing, InboxFull])
 def test_an_actor_that_takes_nothing_is_not_begun(refusal):
     """One that closes has its file sealed meanwhile; a sync or a mark beside that could meet another file's descriptor."""
@@ -29,13 +53,35 @@ def test_an_actor_that_takes_nothing_is_not_begun(refusal):
         raise refusal
 
     begun: list[object] = []
-    actor = SimpleNamespace(enqueue=refuse, log=SimpleNamespace(schema=SCHEMA))
-    sources: Any = SimpleNamespace(peek=lambda _: actor, begin=begun.extend)
-    appends = KnownAppends(sources, TOKENS, INTAKE, NOT_ASKED, NOT_ASKED)
     told: list[Reply | None] = []
-    known = KnownHead(Head(b"POST", b"/", {}), 8, Plan(Call("t", wait=True, is_document=False, may_make=False), ()))
-    appends.append(Batch(known, [1, 2], [b'{"id":1}', b'{"id":2}'], told.extend))
+    appends = of(Actor(refuse), begun)
+    appends.append(batch(told))
     appends.commit()
 
     assert told == [None, None]
     assert begun == []
+
+
+@pytest.mark.parametrize(("limit", "is_taken"), [(47, False), (48, True)])
+def test_a_batch_that_would_fill_an_inbox_goes_its_ways_one_by_one(monkeypatch, limit, is_taken):
+    taken: list[object] = []
+    told: list[Reply | None] = []
+    actor = Actor(lambda write, **_: taken.append(write))
+    # 16 bytes of bodies, and 8 for each of two columns of two rows.
+    monkeypatch.setattr(known_appends, "BATCH_BYTES_MAX", limit)
+    of(actor, []).append(batch(told))
+
+    assert (len(taken), told) == ((1, []) if is_taken else (0, [None, None]))
+
+
+def test_a_mistake_costs_its_batch_an_answer_that_says_where_to_look():
+    tells: list[Any] = []
+    told: list[Reply | None] = []
+    actor = Actor(lambda *_, tell, **__: tells.append(tell))
+    of(actor, []).append(batch(told))
+    # No log to write the lines into: a mistake of ours.
+    (tell,) = tells
+    tell(BodiesCommitted(Lsn(1), [1, 1]))
+
+    assert [reply[0] for reply in told if reply] == [500, 500]
+    assert [f"request id {number}".encode() in reply[2] for number, reply in enumerate(told, 1) if reply] == [True] * 2

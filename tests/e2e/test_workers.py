@@ -1,6 +1,7 @@
 """Several front processes take connections: what clients see, and what is stored, is what one process would do."""
 
 import http.client
+import itertools
 import os
 import signal
 import socket
@@ -122,6 +123,38 @@ def test_each_of_many_that_come_at_once_is_told_of_its_own_rows(start, workers, 
             assert quarantined[lsn] == number
     assert len(told) == 96 * 30
     assert max(told)[0] == len(good) + len(quarantined)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_rows_of_many_that_came_at_once_are_there_after_a_kill(start, workers, eventually):
+    """All under one head, and more of them than machine code needs to read them as one."""
+    daemon = start("--workers", workers, "--machine-code", "now")
+    assert daemon.post(b'{"id":1000000000}').status == 200
+    numbers = itertools.count(2_000_000_000)
+    stored: list[int] = []
+    killed = threading.Event()
+
+    def post() -> None:
+        with suppress(OSError), connect(daemon.address) as connection:
+            while not killed.is_set():
+                number = next(numbers)
+                if ask(connection, request("name=t&wait=true", b'{"id":%d}' % number)).status == 200:
+                    stored.append(number)
+
+    for _ in range(3):
+        killed.clear()
+        had = len(stored)
+        with ThreadPoolExecutor(64) as clients:
+            posting = [clients.submit(post) for _ in range(64)]
+            eventually(lambda had=had: len(stored) > had + 2000)
+            daemon.kill()
+            killed.set()
+        for one in posting:
+            one.result()
+        daemon.start()
+        found = [row["id"] for row in query(daemon.data, "SELECT id FROM t")]
+        assert len(found) == len(set(found))
+        assert set(stored) <= set(found)
 
 
 def test_one_source_is_made_when_many_send_its_first_event_at_once(daemon):
