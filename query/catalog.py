@@ -6,9 +6,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
+import _duckdb
 
 from query import guard
+from query.connection import relational
 from query.errors import SegmentGone
 from query.intact import SegmentChecks
 from query.names import source_names
@@ -79,7 +80,7 @@ class Catalog:
     wal_bytes: int
 
 
-def fill(connection: duckdb.DuckDBPyConnection, statement: Statement, stored: Stored) -> Catalog:
+def fill(connection: _duckdb.DuckDBPyConnection, statement: Statement, stored: Stored) -> Catalog:
     """Make what the statement mentions; when it asks which tables there are, the others too, without their rows."""
     mentioned = {guard.table_key(path) for path in statement.tables}
     if statement.table_functions & _OPAQUE:
@@ -116,7 +117,7 @@ def _take(stored: Stored, name: str, kinds: Iterable[RowKind]) -> Snapshot:
     return snapshot
 
 
-def _make_view(connection: duckdb.DuckDBPyConnection, view: str, snapshot: Snapshot, kind: RowKind) -> None:
+def _make_view(connection: _duckdb.DuckDBPyConnection, view: str, snapshot: Snapshot, kind: RowKind) -> None:
     """One table of all rows of a kind: the log's, and the segments', those of older schemas made to fit."""
     rows = snapshot.of(kind)
     tail = f"the write-ahead log of {view}"
@@ -126,7 +127,7 @@ def _make_view(connection: duckdb.DuckDBPyConnection, view: str, snapshot: Snaps
     parts = []
     # First, because it has the present types, which those of older segments are widened to.
     if rows.wal_rows or rows.older or not rows.segments:
-        connection.register(tail, rows.tail)
+        relational(connection).register(tail, rows.tail)
         parts.append(f"SELECT * FROM {quoted_name(tail)}")  # noqa: S608 -- names are quoted
     for schema, paths in by_schema.items():
         columns = ", ".join(_columns(connection, view, snapshot, kind, schema))
@@ -136,13 +137,13 @@ def _make_view(connection: duckdb.DuckDBPyConnection, view: str, snapshot: Snaps
             import pyarrow as pa
 
             gone = f"the replayed rows of {view}"
-            connection.register(gone, pa.table({"lsn": snapshot.replayed}))
+            relational(connection).register(gone, pa.table({"lsn": snapshot.replayed}))
             parts[-1] += f" WHERE c__lsn NOT IN (SELECT lsn FROM {quoted_name(gone)})"  # noqa: S608 -- as above
     connection.execute(f"CREATE VIEW {quoted_name(view)} AS {' UNION ALL '.join(parts)}").fetchall()
 
 
 def _columns(
-    connection: duckdb.DuckDBPyConnection, view: str, snapshot: Snapshot, kind: RowKind, older: Schema | None
+    connection: _duckdb.DuckDBPyConnection, view: str, snapshot: Snapshot, kind: RowKind, older: Schema | None
 ) -> Iterator[str]:
     """What to select from segments of a schema so that they have the columns of the present one."""
     if older is None:
@@ -156,7 +157,7 @@ def _columns(
         from segments.alteration import added_value
 
         columns = {column.name: pa.repeat(added_value(column), 1) for column in snapshot.schema.columns}
-        connection.register(added, pa.table(columns))
+        relational(connection).register(added, pa.table(columns))
     for name in snapshot.of(kind).names:
         if name in there:
             yield quoted_name(name)
@@ -166,7 +167,7 @@ def _columns(
             yield f"NULL AS {quoted_name(name)}"
 
 
-def _make_stubs(connection: duckdb.DuckDBPyConnection, stored: Stored, names: Iterable[str]) -> list[Corruption]:
+def _make_stubs(connection: _duckdb.DuckDBPyConnection, stored: Stored, names: Iterable[str]) -> list[Corruption]:
     """Empty tables: enough to be listed, and cheap for thousands of sources."""
     damage = []
     for name in sorted(names):
@@ -176,13 +177,13 @@ def _make_stubs(connection: duckdb.DuckDBPyConnection, stored: Stored, names: It
             damage.append(error)
             continue
         for arrow, table in ((schema.arrow, name), (schema.quarantine, f"{name}_quarantine")):
-            connection.from_arrow(arrow.empty_table()).create(quoted_name(table))
+            relational(connection).from_arrow(arrow.empty_table()).create(quoted_name(table))
     return damage
 
 
-def _make_service_tables(connection: duckdb.DuckDBPyConnection, asked: set[TablePath], stored: Stored) -> None:
+def _make_service_tables(connection: _duckdb.DuckDBPyConnection, asked: set[TablePath], stored: Stored) -> None:
     connection.execute("CREATE SCHEMA siltstone; CREATE SCHEMA tinybird").fetchall()
     for schema, name in sorted(needed_tables(asked)):
-        connection.from_arrow(stored.service_table((schema, name))).create(f"{schema}.{name}")
+        relational(connection).from_arrow(stored.service_table((schema, name))).create(f"{schema}.{name}")
     for view in sorted(asked & VIEWS.keys()):
         connection.execute(f"CREATE VIEW {'.'.join(view)} AS {VIEWS[view]}").fetchall()

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
-import duckdb
+import _duckdb
 import orjson
 
 from query import guard
 from query.catalog import Catalog, Stored, fill
-from query.connection import Limits, Opening, execute
+from query.connection import Limits, Opening, execute, relational
 from query.dialect import macros_sql
 from query.errors import QueryFailed, ResourceNotFound, SegmentGone, StatementRefused
 from query.hints import with_hint
@@ -27,13 +27,14 @@ from segments.errors import Corruption, StorageError, UnknownSource
 from segments.filenames import DataDir
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
 # Arrow takes longer to load than most queries run; the way of `run_plainly` does without where it can.
 # ruff: noqa: PLC0415
 
 R = TypeVar("R")
-Run = Callable[[duckdb.DuckDBPyConnection, Statement, Catalog], R]
+Run = Callable[[_duckdb.DuckDBPyConnection, Statement, Catalog], R]
 ATTEMPTS_MAX = 5
 _MISSING_TABLE = re.compile(r"Table with name (.+?) does not exist!")
 _FORBIDDEN_FILE = re.compile(r'^Permission Error: Cannot access file "(.+)" - ', re.DOTALL)
@@ -55,7 +56,7 @@ class Result:
 
     reader: "pa.RecordBatchReader"
     damage: tuple[Corruption, ...]
-    connection: duckdb.DuckDBPyConnection
+    connection: _duckdb.DuckDBPyConnection
     wal_rows: int
     wal_bytes: int
 
@@ -63,7 +64,7 @@ class Result:
         """To be asked once all rows are read. What DuckDB answers from the files' footers counts as nothing."""
         try:
             profile = orjson.loads(self.connection.get_profiling_information(format="json"))
-        except duckdb.Error:
+        except _duckdb.Error:
             profile = {}
         rows = profile.get("query", {}).get("total_rows_scanned", 0)
         size = profile.get("io", {}).get("total_bytes_read", 0)
@@ -110,14 +111,16 @@ def _begun(result: Result) -> Result:
     return replace(result, reader=pa.RecordBatchReader.from_batches(result.reader.schema, chain(first, batches)))
 
 
-def _run_begun(connection: duckdb.DuckDBPyConnection, statement: Statement, catalog: Catalog) -> Result:
+def _run_begun(connection: _duckdb.DuckDBPyConnection, statement: Statement, catalog: Catalog) -> Result:
     return _begun(_run(connection, statement, catalog))
 
 
-def _run_plainly(connection: duckdb.DuckDBPyConnection, statement: Statement, catalog: Catalog) -> Result | PlainResult:
+def _run_plainly(
+    connection: _duckdb.DuckDBPyConnection, statement: Statement, catalog: Catalog
+) -> Result | PlainResult:
     try:
         rows = plain_rows(connection, statement.sql)
-    except (duckdb.Error, MemoryError) as error:
+    except (_duckdb.Error, MemoryError) as error:
         raise _failure(error) from error
     if rows is None:
         return _run_begun(connection, statement, catalog)
@@ -127,11 +130,11 @@ def _run_plainly(connection: duckdb.DuckDBPyConnection, statement: Statement, ca
 def _pieces(rows: PlainRows) -> Iterator[Sequence[Row]]:
     try:
         yield from rows.pieces
-    except (duckdb.Error, MemoryError) as error:
+    except (_duckdb.Error, MemoryError) as error:
         raise _failure(error) from error
 
 
-def _run_once(disk: Disk, data: DataDir, sql: str, run: Run[R], connection: duckdb.DuckDBPyConnection) -> R:
+def _run_once(disk: Disk, data: DataDir, sql: str, run: Run[R], connection: _duckdb.DuckDBPyConnection) -> R:
     stored = Stored(disk, data)
     try:
         statement = parse_statement(connection, sql)
@@ -148,7 +151,7 @@ def _run_once(disk: Disk, data: DataDir, sql: str, run: Run[R], connection: duck
         raise UnknownSource(f"there is no data source or table '{error.name}'; data sources here: {known}") from error
 
 
-def run_confined(connection: duckdb.DuckDBPyConnection, statement: Statement, stored: Stored) -> Result:
+def run_confined(connection: _duckdb.DuckDBPyConnection, statement: Statement, stored: Stored) -> Result:
     """Run a statement from the network on a connection that is new; it is locked for good.
 
     It reads the segments of what it mentions and no other file. Raises ResourceNotFound, and QueryFailed.
@@ -169,18 +172,18 @@ def run_confined(connection: duckdb.DuckDBPyConnection, statement: Statement, st
     return _run(connection, statement, catalog)
 
 
-def _filled(connection: duckdb.DuckDBPyConnection, statement: Statement, stored: Stored) -> Catalog:
+def _filled(connection: _duckdb.DuckDBPyConnection, statement: Statement, stored: Stored) -> Catalog:
     try:
         return fill(connection, statement, stored)
-    except duckdb.Error as error:
+    except _duckdb.Error as error:
         raise _failure(error) from error
 
 
-def _run(connection: duckdb.DuckDBPyConnection, statement: Statement, catalog: Catalog) -> Result:
+def _run(connection: _duckdb.DuckDBPyConnection, statement: Statement, catalog: Catalog) -> Result:
     try:
-        found = _representable(connection.sql(statement.sql))
+        found = _representable(relational(connection).sql(statement.sql))
         reader = found.to_arrow_reader()
-    except (duckdb.Error, MemoryError) as error:
+    except (_duckdb.Error, MemoryError) as error:
         raise _misplaced(error, statement) or _failure(error) from error
     import pyarrow as pa
 
@@ -188,7 +191,7 @@ def _run(connection: duckdb.DuckDBPyConnection, statement: Statement, catalog: C
     return Result(guarded, catalog.damage, connection, catalog.wal_rows, catalog.wal_bytes)
 
 
-def _representable(found: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+def _representable(found: "duckdb.DuckDBPyRelation") -> "duckdb.DuckDBPyRelation":
     kinds = [str(kind).lower() for kind in found.types]
     if _AS_TEXT.isdisjoint(kinds):
         return found
@@ -204,7 +207,7 @@ def _batches(reader: "pa.RecordBatchReader") -> "Iterator[pa.RecordBatch]":
 
     try:
         yield from reader
-    except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
+    except (_duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
         # Arrow hands over the engine's errors as one of these, with the engine's text.
         raise _failure(error) from error
 
@@ -220,7 +223,7 @@ def _misplaced(error: Exception, statement: Statement) -> StatementRefused | Non
 def _failure(error: Exception) -> StorageError:
     """The engine's error as one of ours; a file that can't be read is not the statement's fault."""
     text = str(error)
-    if isinstance(error, MemoryError | duckdb.OutOfMemoryException) or text.startswith("Out of Memory"):
+    if isinstance(error, MemoryError | _duckdb.OutOfMemoryException) or text.startswith("Out of Memory"):
         return QueryFailed("the query needs more memory than it may use; ask for fewer columns, groups or rows at once")
     missing = _MISSING_TABLE.search(text)
     if missing is not None:

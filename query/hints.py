@@ -2,7 +2,7 @@
 
 import re
 
-import duckdb
+import _duckdb
 
 from query.catalog import Stored
 from query.errors import QueryFailed
@@ -12,7 +12,7 @@ from segments.source_files import load_schema
 _WORD = re.compile(r'(?<!")\b[A-Za-z_][A-Za-z0-9_]*\b(?!")')
 
 
-def with_hint(error: QueryFailed, connection: duckdb.DuckDBPyConnection, sql: str, stored: Stored) -> QueryFailed:
+def with_hint(error: QueryFailed, connection: _duckdb.DuckDBPyConnection, sql: str, stored: Stored) -> QueryFailed:
     """The error, with the names in the statement that are words of the dialect and so need quotes."""
     if "syntax error" not in str(error):
         return error

@@ -1,5 +1,5 @@
-"""Small answers of simple types, from DuckDB to the formats for people and JSON readers without Arrow, which takes longer to
-load than most queries run.
+"""Small answers of simple types, from DuckDB to the formats for people and JSON readers without Arrow, and without DuckDB's
+relations: each takes longer to load than most queries run.
 
 A value here is what `values.plain_values` makes of the same column, so that nobody can tell which way an answer took.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-import duckdb
+import _duckdb
 import orjson
 
 from query.texts import unique_names
@@ -34,14 +34,14 @@ class PlainRows:
     pieces: Iterator[Sequence[Row]]
 
 
-def plain_rows(connection: duckdb.DuckDBPyConnection, sql: str, *, patience_s: float = PATIENCE_S) -> PlainRows | None:
-    """Run the statement; None, with nothing read, when its rows are many or of types that take Arrow.
+def plain_rows(connection: _duckdb.DuckDBPyConnection, sql: str, *, patience_s: float = PATIENCE_S) -> PlainRows | None:
+    """Run the statement; None, with nothing read, when its rows are many or of types that take Arrow, or when
+    it can't be run.
 
-    Raises duckdb.Error or MemoryError, as reading the pieces does.
+    Raises _duckdb.Error or MemoryError, as reading the pieces does.
     """
-    found = connection.sql(sql)
-    kinds = [str(kind).lower() for kind in found.types]
-    if not _KINDS.issuperset(kinds):
+    kinds = _kinds(connection, sql)
+    if kinds is None or not _KINDS.issuperset(kinds):
         return None
     began = monotonic()
     connection.execute(sql)
@@ -52,13 +52,22 @@ def plain_rows(connection: duckdb.DuckDBPyConnection, sql: str, *, patience_s: f
     wide = [number for number, kind in enumerate(kinds) if kind == "hugeint"]
     pieces = _pieces(connection, first)
     return PlainRows(
-        unique_names(found.columns),
+        unique_names([name for name, *_ in connection.description]),
         [kind in _NUMBERS for kind in kinds],
         (_spelled(piece, wide) for piece in pieces) if wide else pieces,
     )
 
 
-def _pieces(connection: duckdb.DuckDBPyConnection, first: Sequence[Row]) -> Iterator[Sequence[Row]]:
+def _kinds(connection: _duckdb.DuckDBPyConnection, sql: str) -> list[str] | None:
+    """The types of the columns, without running the statement; None for one that fails, which says so itself when it is run."""
+    try:
+        described = connection.execute(f"DESCRIBE {sql}").fetchall()
+    except _duckdb.Error:
+        return None
+    return [kind.lower() for _, kind, *_ in described]
+
+
+def _pieces(connection: _duckdb.DuckDBPyConnection, first: Sequence[Row]) -> Iterator[Sequence[Row]]:
     piece = first
     while piece:
         yield piece

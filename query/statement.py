@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import duckdb
+import _duckdb
 import orjson
 
 from query.errors import QueryFailed, StatementRefused
@@ -64,7 +64,7 @@ class _Mentions:
     lists_tables: bool = False
 
 
-def parse_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> Statement:
+def parse_statement(connection: _duckdb.DuckDBPyConnection, sql: str) -> Statement:
     """Raises StatementRefused for anything but one reading statement, QueryFailed when the text is not SQL."""
     if "\x00" in sql or not _is_utf8(sql):
         raise StatementRefused("the statement is not plain UTF-8 text")
@@ -117,10 +117,10 @@ def _is_utf8(sql: str) -> bool:
     return True
 
 
-def _extract(connection: duckdb.DuckDBPyConnection, sql: str) -> list[duckdb.Statement]:
+def _extract(connection: _duckdb.DuckDBPyConnection, sql: str) -> list[_duckdb.Statement]:
     try:
         return list(connection.extract_statements(sql))
-    except duckdb.Error as error:
+    except _duckdb.Error as error:
         raise QueryFailed(str(error)) from error
 
 
@@ -128,8 +128,8 @@ def _split_format(sql: str) -> tuple[str, str] | None:
     """The text before a FORMAT clause at its end, and the format's name; strings and comments are not looked into."""
     data = sql.encode()
     try:
-        starts = [start for start, kind in duckdb.tokenize(sql) if kind != duckdb.token_type.comment]
-    except duckdb.Error as error:
+        starts = [start for start, kind in _duckdb.tokenize(sql) if kind != _duckdb.token_type.comment]
+    except _duckdb.Error as error:
         raise QueryFailed(str(error)) from error
     while starts and _token_text(data, starts[-1]) == ";":
         starts.pop()
@@ -146,13 +146,13 @@ def _token_text(data: bytes, start: int) -> str:
     return data[start : max(end, start + 1)].decode(errors="replace")
 
 
-def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
+def _tree(connection: _duckdb.DuckDBPyConnection, sql: str) -> Any:
     try:
         rows = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
         tree = orjson.loads(rows[0][0])
     except orjson.JSONDecodeError:
         raise StatementRefused("the statement is nested too deeply") from None
-    except duckdb.Error as error:
+    except _duckdb.Error as error:
         raise QueryFailed(str(error)) from error
     if tree["error"]:
         raise QueryFailed(str(tree.get("error_message", "the statement can't be understood")))
