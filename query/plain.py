@@ -4,23 +4,19 @@ relations: each takes longer to load than most queries run.
 A value here is what `values.plain_values` makes of the same column, so that nobody can tell which way an answer took.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
 import _duckdb
-import orjson
 
+from query.plain_kinds import AS_IT_IS, KINDS, Kind
 from query.texts import unique_names
 
 SMALL_ROWS = 4_096
 """An answer with more is run anew and read through Arrow, which is several times faster by the row."""
 PATIENCE_S = 0.5
 """What took longer than this until its first rows were there is not run twice."""
-_NUMBERS = frozenset(
-    {"tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint", "double"}
-)
-_KINDS = _NUMBERS | {"boolean", "varchar"}
 
 Row = Sequence[object]
 
@@ -35,36 +31,43 @@ class PlainRows:
 
 
 def plain_rows(connection: _duckdb.DuckDBPyConnection, sql: str, *, patience_s: float = PATIENCE_S) -> PlainRows | None:
-    """Run the statement; None, with nothing read, when its rows are many or of types that take Arrow, or when
-    it can't be run.
+    """Run the statement; None, with nothing read, when its rows are many or of types that take Arrow, or when it soon failed and
+    may fail in better words by way of Arrow.
 
     Raises _duckdb.Error or MemoryError, as reading the pieces does.
     """
-    kinds = _kinds(connection, sql)
-    if kinds is None or not _KINDS.issuperset(kinds):
-        return None
     began = monotonic()
-    connection.execute(sql)
-    first = connection.fetchmany(SMALL_ROWS + 1)
+    try:
+        described = connection.execute(f"DESCRIBE {sql}").fetchall()
+        kinds = [KINDS.get(kind.lower().partition("(")[0]) for _, kind, *_ in described]
+        known = [kind for kind in kinds if kind is not None]
+        if len(known) < len(kinds):
+            return None
+        first = connection.execute(_asked(sql, known)).fetchmany(SMALL_ROWS + 1)
+    except _duckdb.Error:
+        if monotonic() - began >= patience_s:
+            raise
+        return None
     if len(first) > SMALL_ROWS and monotonic() - began < patience_s:
         connection.abort()
         return None
-    wide = [number for number, kind in enumerate(kinds) if kind == "hugeint"]
+    spell = {place: kind.spell for place, kind in enumerate(known) if kind.spell is not None}
     pieces = _pieces(connection, first)
     return PlainRows(
-        unique_names([name for name, *_ in connection.description]),
-        [kind in _NUMBERS for kind in kinds],
-        (_spelled(piece, wide) for piece in pieces) if wide else pieces,
+        unique_names(name for name, *_ in described),
+        [kind.is_number for kind in known],
+        (_spelled(piece, spell) for piece in pieces) if spell else pieces,
     )
 
 
-def _kinds(connection: _duckdb.DuckDBPyConnection, sql: str) -> list[str] | None:
-    """The types of the columns, without running the statement; None for one that fails, which says so itself when it is run."""
-    try:
-        described = connection.execute(f"DESCRIBE {sql}").fetchall()
-    except _duckdb.Error:
-        return None
-    return [kind.lower() for _, kind, *_ in described]
+def _asked(sql: str, kinds: Sequence[Kind]) -> str:
+    """The statement, or where columns have to be asked for otherwise, one that does and keeps the order of the rows."""
+    if all(kind.asked == AS_IT_IS for kind in kinds):
+        return sql
+    names = [f"c{place}" for place in range(len(kinds))]
+    columns = ", ".join(kind.asked.format(name) for kind, name in zip(kinds, names, strict=True))
+    # The statement may end in a comment.
+    return f"SELECT {columns} FROM ({sql.rstrip().rstrip(';')}\n) AS given({', '.join(names)})"  # noqa: S608 -- the statement is run as it is anyway
 
 
 def _pieces(connection: _duckdb.DuckDBPyConnection, first: Sequence[Row]) -> Iterator[Sequence[Row]]:
@@ -74,13 +77,12 @@ def _pieces(connection: _duckdb.DuckDBPyConnection, first: Sequence[Row]) -> Ite
         piece = connection.fetchmany(SMALL_ROWS)
 
 
-def _spelled(rows: Sequence[Row], wide: Sequence[int]) -> Sequence[Row]:
-    """The rows with their integers of 128 bits, which orjson does not write, as digits."""
+def _spelled(rows: Sequence[Row], spell: Mapping[int, Callable[..., object]]) -> Sequence[Row]:
     spelled = []
     for row in rows:
         values = list(row)
-        for number in wide:
-            if values[number] is not None:
-                values[number] = orjson.Fragment(str(values[number]))
+        for place, in_words in spell.items():
+            if values[place] is not None:
+                values[place] = in_words(values[place])
         spelled.append(values)
     return spelled

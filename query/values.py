@@ -6,21 +6,17 @@ more than all the rest of writing a row, and refuses nanoseconds.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from typing import TypeVar
 
 import orjson
 import pyarrow as pa
 
+from query.moment_text import PER_SECOND, far_moment
 from query.texts import as_text, unique_names
 
 PLAIN_SCALES = range(7)
 """Scales of decimals that Arrow never writes with an exponent."""
-_DAYS_IN_400_YEARS = 146_097
-_DAYS_BEFORE_1970 = 719_162
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-_INFINITE = {32: (1 << 31) - 1, 64: (1 << 63) - 1}
 _Child = TypeVar("_Child")
 
 
@@ -109,37 +105,15 @@ def _moment_texts(column: pa.Array, style: Style) -> list[str | None]:
         formatted = pc.replace_substring_regex(formatted, r"\.0+$", "")
     texts: list[str | None] = formatted.to_pylist()
     if pc.any(pc.starts_with(formatted, "<")).as_py():
-        unit = _PER_SECOND[kind.unit] if pa.types.is_timestamp(kind) else None
+        unit = PER_SECOND[kind.unit] if pa.types.is_timestamp(kind) else None
         counts = column.cast(pa.int32() if unit is None else pa.int64()).to_pylist()
         texts = [
-            _far_moment(count, unit) if text is not None and text.startswith("<") else text
+            far_moment(count, unit) if text is not None and text.startswith("<") else text
             for text, count in zip(texts, counts, strict=True)
         ]
     if zone:
         texts = [text if text is None or text.endswith("infinity") else text + zone for text in texts]
     return texts
-
-
-def _far_moment(count: int, per_second: int | None) -> str:
-    """Days since 1970, or units of a second, beyond the years that Arrow formats.
-
-    Such years are what milliseconds look like when taken for seconds, so people do meet them.
-    """
-    if abs(count) == _INFINITE[32 if per_second is None else 64]:
-        return "infinity" if count > 0 else "-infinity"
-    if per_second is None:
-        return _far_date(count)
-    seconds, fraction = divmod(count, per_second)
-    days, second = divmod(seconds, 86_400)
-    clock = f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
-    digits = len(str(per_second)) - 1
-    return f"{_far_date(days)} {clock}" + (f".{fraction:0{digits}}" if fraction else "")
-
-
-def _far_date(days: int) -> str:
-    cycles, day = divmod(days + _DAYS_BEFORE_1970, _DAYS_IN_400_YEARS)
-    near = date.fromordinal(day + 1)
-    return f"{near.year + 400 * cycles:04}-{near.month:02}-{near.day:02}"
 
 
 def _interval_text(months: int, days: int, nanoseconds: int) -> str:

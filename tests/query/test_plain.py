@@ -24,6 +24,21 @@ from segments.filenames import DataDir
 from tests.stored import SCHEMA, Stored
 
 HUGE = 2**127 - 1
+DAYS = (
+    st.dates().map(str)
+    | st.builds("{:04}-03-01{}".format, st.integers(1, 200_000), st.sampled_from(["", " (BC)"]))
+    | st.sampled_from(["infinity", "-infinity", "epoch"])
+)
+MOMENTS = (
+    st.datetimes().map(lambda moment: moment.isoformat(" "))
+    | st.builds(
+        "{:04}-03-01{} 01:02:03.{:06}".format,
+        st.integers(1, 200_000),
+        st.sampled_from(["", " (BC)"]),
+        st.integers(0, 999_999),
+    )
+    | st.sampled_from(["infinity", "-infinity", "epoch", "1969-12-31 23:59:59.999999"])
+)
 KINDS = {
     "BIGINT": st.integers(-(2**63), 2**63 - 1),
     "UBIGINT": st.integers(0, 2**64 - 1),
@@ -31,6 +46,13 @@ KINDS = {
     "HUGEINT": st.integers(-HUGE, HUGE),
     "DOUBLE": st.floats(),
     "BOOLEAN": st.booleans(),
+    "DECIMAL(18,3)": st.decimals(-(10**14), 10**14, places=3),
+    "DECIMAL(38,12)": st.decimals(-(10**25), 10**25, places=12),
+    "DATE": DAYS,
+    "TIMESTAMP": MOMENTS,
+    "TIMESTAMP_MS": MOMENTS,
+    "TIMESTAMP_S": MOMENTS,
+    "TIMESTAMPTZ": MOMENTS,
     "VARCHAR": st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
 }
 COLUMNS = st.sampled_from(sorted(KINDS)).flatmap(
@@ -81,7 +103,9 @@ def test_names_and_numbers_of_rows_are_as_they_are_by_way_of_arrow(sql, format_n
     assert plainly(sql, format_name) == by_arrow(sql, format_name)
 
 
-@pytest.mark.parametrize("value", ["DATE '2026-11-23'", "1.50", "[1]", "0.1::FLOAT", "now()", "'x'::BLOB", "uuid()"])
+@pytest.mark.parametrize(
+    "value", ["TIME '10:00:00'", "[1]", "0.1::FLOAT", "'epoch'::TIMESTAMP_NS", "'x'::BLOB", "uuid()"]
+)
 def test_other_types_take_arrow(value):
     assert plain_rows(open_connection(Limits()), f"SELECT 1 AS a, {value} AS b") is None
 

@@ -52,7 +52,9 @@ def test_looking_around_takes_no_duckdb(stored, command):
 
 
 @pytest.mark.parametrize("format_name", ["table", "json", "ndjson"])
-def test_a_small_answer_from_segments_takes_neither_arrow_nor_relations_nor_the_library_for_terminals(stored, format_name):
+def test_a_small_answer_from_segments_takes_neither_arrow_nor_relations_nor_the_library_for_terminals(
+    stored, format_name
+):
     text, packages = loaded(stored, "query", "SELECT id, text FROM events", "--format", format_name)
 
     assert "event 2" in text
