@@ -46,7 +46,7 @@ class AdministrationApi:
             raise Refused(403, "this token may not make data sources; it needs DATASOURCES:CREATE")
         problem = name_problem(name)
         if problem is not None:
-            raise Refused(400, f"the data source's name '{name[:40]}' {problem}; send it as ?name=NAME")
+            raise Refused(400, f"the data source's name '{name[:40]}' {problem}")
         datafile = await _parsed(text)
         if datafile.tokens and not token.may_manage_tokens:
             raise Refused(403, "the file makes tokens, which takes a token with the scope TOKENS or ADMIN")
@@ -111,7 +111,7 @@ class AdministrationApi:
         new = request.query.get("name", "")
         problem = name_problem(new)
         if problem is not None:
-            raise Refused(400, f"the new name '{new[:40]}' {problem}; send it as ?name=NEW")
+            raise Refused(400, f"the new name '{new[:40]}' {problem}")
         if new != known:
             await self._sources.rename(known, new)
         return json_answer(await self._shown.described_to(request.token, new))

@@ -58,10 +58,10 @@ def checked(name: str, wait_text: str, text_format: str, *, may_make: bool) -> C
     problem = name_problem(name)
     if problem is not None:
         shown = f" '{name[:40]}'" if name else ""
-        raise Refused(400, f"the data source's name{shown} {problem}; send it as ?name=NAME")
+        raise Refused(400, f"the data source's name{shown} {problem}" + ("" if name else "; send it as ?name=NAME"))
     wait = _WAITS.get(wait_text)
     if wait is None:
-        raise Refused(400, "wait must be true or false")
+        raise Refused(400, f"wait must be true or false, and is '{wait_text[:40]}'")
     if text_format not in ("", "ndjson", "json"):
         raise Refused(
             400,

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pyarrow as pa
 
 _CODECS = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
+# RFC 1952, section 2.3.1, and RFC 8878, section 3.1.1
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _CHUNK_BYTES = 1 << 20
 
 
@@ -18,6 +20,11 @@ class BrokenCoding(Exception):
 
 class UnfoldsTooFar(Exception):
     """The body is larger than allowed once it is unfolded."""
+
+
+def unsaid_coding(body: bytes) -> str | None:
+    """The coding that a body is in though its request says none: nothing that is taken plain begins like that."""
+    return next((codec for magic, codec in _MAGIC.items() if body.startswith(magic)), None)
 
 
 def codec_of(header: bytes | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What a person can set, and why the defaults are what they are."""
+"""What a person can set, with the defaults, and the limits and deadlines that nobody sets; and why they are what they are."""
 
 from dataclasses import dataclass
 from pathlib import Path

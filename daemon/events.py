@@ -54,7 +54,7 @@ class EventsApi:
         self._decoding = trio.CapacityLimiter(DECODED_AT_ONCE)
 
     async def post(self, request: Request) -> Answer:
-        """Take the body in, commit its rows, say how many. Raises Refused and what `daemon.routes` has in its table."""
+        """Take the body in, commit its rows, say how many. Raises Refused and what `daemon.refusals` has in its table."""
         name = request.query.get("name", "")
         if SOURCE_ID.fullmatch(name):
             name = await self._sources.resolve(name)
@@ -123,7 +123,7 @@ class EventsApi:
     ) -> Committed:
         """Commit the body's rows, if it has any. A large body is decoded in a thread, if it is not yet.
 
-        Raises Refused and what `daemon.routes` has in its table.
+        Raises Refused and what `daemon.refusals` has in its table.
         """
         events: Events | None = None
         if len(body) <= INLINE_BYTES_MAX and decoded is None:

@@ -107,7 +107,7 @@ class ImportsApi:
     ) -> Committed:
         problem = name_problem(name)
         if problem is not None:
-            raise Refused(400, f"the data source's name '{name[:40]}' {problem}; send it as ?name=NAME")
+            raise Refused(400, f"the data source's name '{name[:40]}' {problem}")
         request.source = name
         self._events.authorise(name, request.token)
         if mode == "replace" and not request.token.may_drop(name):

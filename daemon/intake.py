@@ -6,7 +6,7 @@ import trio
 
 from daemon.admission import Budget, Reservation
 from daemon.answers import Refused, Request
-from daemon.body import BrokenCoding, UnfoldsTooFar, codec_of, unfold
+from daemon.body import BrokenCoding, UnfoldsTooFar, codec_of, unfold, unsaid_coding
 from daemon.body_flow import BodyTooLarge, Sink
 from daemon.body_rooms import BodyRooms
 from daemon.disk_space import DiskSpace
@@ -50,7 +50,14 @@ class Intake:
         except BodyTooLarge as error:
             raise self._too_large(error.seen) from None
         reservation.hold(len(body))
-        return body if codec is None else await self._unfold(body, codec, reservation)
+        if codec is not None:
+            return await self._unfold(body, codec, reservation)
+        coding = unsaid_coding(body)
+        if coding is not None:
+            raise Refused(
+                400, f"the body is in {coding}, which the request does not say; send Content-Encoding: {coding}"
+            )
+        return body
 
     async def _unfold(self, body: bytes, codec: str, reservation: Reservation) -> bytes:
         def hold(size: int) -> None:

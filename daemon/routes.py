@@ -85,6 +85,8 @@ class Routes:
             except Refused as refused:
                 await self._refuse(request, refused)
             except EXPECTED as error:
+                if isinstance(error, OSError):
+                    _log.error("the disk refused", reason=str(error), request_id=connection.request_id.decode())
                 await self._refuse(request, refusal(error))
             else:
                 if request.event:
@@ -126,5 +128,5 @@ class Routes:
             raise Refused(403, "there is no token; send 'Authorization: Bearer TOKEN' or ?token=TOKEN")
         token = self._tokens.find(presented)
         if token is None:
-            raise Refused(403, "the token is not known to this server")
+            raise Refused(403, "the token is not known to this server; it was taken away, or is another server's")
         return token

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import structlog
 import trio
@@ -61,8 +62,8 @@ class _Owned:
 async def serve(config: Config, announce: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT. `announce` is called with the base URL once requests are taken.
 
-    Raises DataDirLocked, UnsupportedFormat or Corruption before anything is served, and OSError when the address or the
-    directory can't be had.
+    Raises StorageError before anything is served, UnknownDirectory, DataDirLocked, UnsupportedFormat or Corruption when it is
+    one of these, and OSError when the address can't be had.
     """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         # First, so that a port that is taken leaves no data directory behind.
@@ -137,23 +138,13 @@ async def _accept(
 
 async def _own(config: Config) -> _Owned:
     disk, data = Disk(), DataDir(config.data)
-    if config.data.is_dir() and not disk.exists(data.format) and set(disk.listdir(config.data)) - MAY_BE_THERE:
-        raise UnknownDirectory(
-            "the directory is not empty, and no data directory of siltstoned; give an empty or a new one",
-            path=config.data,
-        )
-    missing = [path for path in (config.data, *config.data.parents) if not path.exists()]
     try:
-        config.data.mkdir(parents=True, exist_ok=True, mode=0o750)
+        lock_descriptor = await _lock_directory(config, disk, data)
     except OSError as error:
-        reason = error.strerror or str(error)
         raise StorageError(
-            f"the data directory can't be made: {reason}; give another as --data", path=config.data
+            f"the data directory can't be used: {error.strerror or error}; give another as --data, or run as its owner",
+            path=Path(error.filename or config.data),
         ) from error
-    for path in reversed(missing):
-        # Rows are not safe in a directory whose own name is not.
-        disk.sync_dir(path.parent)
-    lock_descriptor = await _lock(disk, data)
     try:
         check_format(disk, data)
     except UnknownDirectory:
@@ -169,7 +160,18 @@ async def _own(config: Config) -> _Owned:
     return _Owned(data, disk, tokens, lock_descriptor)
 
 
-async def _lock(disk: Disk, data: DataDir) -> int:
+async def _lock_directory(config: Config, disk: Disk, data: DataDir) -> int:
+    """Make the data directory if it is not there, and lock it. Raises StorageError or OSError."""
+    if config.data.is_dir() and not disk.exists(data.format) and set(disk.listdir(config.data)) - MAY_BE_THERE:
+        raise UnknownDirectory(
+            "the directory is not empty, and no data directory of siltstoned; give an empty or a new one",
+            path=config.data,
+        )
+    missing = [path for path in (config.data, *config.data.parents) if not path.exists()]
+    config.data.mkdir(parents=True, exist_ok=True, mode=0o750)
+    for path in reversed(missing):
+        # Rows are not safe in a directory whose own name is not.
+        disk.sync_dir(path.parent)
     give_up_at = trio.current_time() + LOCK_PATIENCE_S
     while True:
         try:

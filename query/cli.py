@@ -1,5 +1,6 @@
 """`siltstone`: query, look around, append. Exit codes: 0 done, 1 the work failed, 2 the call was wrong."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -58,6 +59,9 @@ def _check_data(_context: click.Context, _option: click.Parameter, data: Path) -
         check_format(Disk(), DataDir(data))
     except UnknownDirectory as error:
         raise click.UsageError(str(error)) from error
+    sources = DataDir(data).sources
+    if sources.is_dir() and not os.access(sources, os.R_OK | os.X_OK):
+        raise click.UsageError(f"this user may not read {sources}; run the command as the user that siltstoned runs as")
     return data
 
 
@@ -256,7 +260,7 @@ def append(name: str, paths: tuple[str, ...], url: str, token: str, run_id: str)
     notes += [f"{done.retries} retries"] if done.retries else []
     notes += [f"{done.repeated_rows} rows were there from an earlier run"] if done.repeated_rows else []
     click.echo(
-        f"{done.rows_sent} rows sent: {done.successful_rows} stored, {done.quarantined_rows} quarantined "
+        f"{done.rows_sent} lines sent: {done.successful_rows} rows stored, {done.quarantined_rows} quarantined "
         f"({', '.join(notes)})"
     )
     if done.quarantined_rows:

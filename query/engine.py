@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import _duckdb
@@ -24,7 +25,7 @@ from query.quoting import quoted_name, quoted_text
 from query.statement import Statement, parse_statement
 from segments.disk import Disk
 from segments.errors import Corruption, StorageError, UnknownSource
-from segments.filenames import DataDir
+from segments.filenames import DataDir, SegmentName
 
 if TYPE_CHECKING:
     import duckdb
@@ -37,6 +38,9 @@ R = TypeVar("R")
 Run = Callable[[_duckdb.DuckDBPyConnection, Statement, Catalog], R]
 ATTEMPTS_MAX = 5
 _MISSING_TABLE = re.compile(r"Table with name (.+?) does not exist!")
+_MISSING_FILE = re.compile(
+    r'^(?:IO Error: (?:No files found that match the pattern|Cannot open file)|Permission Error: Cannot access file) "(.+?)"'
+)
 _FORBIDDEN_FILE = re.compile(r'^Permission Error: Cannot access file "(.+)" - ', re.DOTALL)
 # Arrow has no type for these, so their bytes would come out as DuckDB keeps them.
 _AS_TEXT = {"bit", "bignum", "geometry", "time with time zone", "uhugeint", "variant"}
@@ -228,8 +232,9 @@ def _failure(error: Exception) -> StorageError:
     missing = _MISSING_TABLE.search(text)
     if missing is not None:
         return ResourceNotFound(missing[1])
-    if text.startswith(("IO Error: No files found", "IO Error: Cannot open", "Permission Error: Cannot access file")):
+    file = _MISSING_FILE.match(text)
+    if file is not None and SegmentName.parse(Path(file[1]).name) is not None:
         return SegmentGone("stored files went away while they were read; ask again")
-    if text.startswith("IO Error"):
+    if text.startswith("IO Error") and file is None:
         return StorageError(text)
     return QueryFailed(text)

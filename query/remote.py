@@ -43,7 +43,9 @@ class Remote:
                 if isinstance(error, urllib3.exceptions.ReadTimeoutError)
                 else "nobody answers"
             )
-            raise RemoteFailed(f"{reason} at {self._url}; is siltstoned running there?") from error
+            raise RemoteFailed(
+                f"{reason} at {self._url}; is siltstoned running there? (--url or SILTSTONE_URL says where)"
+            ) from error
         try:
             document = orjson.loads(response.data) if response.data else {}
         except orjson.JSONDecodeError:

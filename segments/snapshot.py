@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from segments.disk import Disk
-from segments.errors import Corruption, StorageError
+from segments.errors import Corruption, StorageError, Unreadable
 from segments.filenames import Lsn, RowKind, SourceDir
 from segments.manifest import Manifest, SegmentRef, read_applied, read_manifest
 from segments.schema import Schema
@@ -122,7 +122,7 @@ def read_consistently(disk: Disk, source: SourceDir, *, to_show: bool) -> tuple[
             # A WAL file was compacted away, or a day swapped, between listing and opening.
             continue
         except OSError as error:
-            raise Corruption(f"the source can't be read: {error.strerror}", path=source.wal) from error
+            raise Unreadable.unless_missing(error, "the source", source.wal) from error
         log = assemble(files, manifest.published)
         damaged += bool(log.damage or manifest.damage)
         if not (log.damage or manifest.damage) or damaged == DAMAGE_SEEN:

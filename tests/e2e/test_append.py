@@ -41,7 +41,7 @@ def append(daemon: Daemon, name: str, *paths: str, stdin: bytes = b"") -> str:
 def test_flights_come_back_value_for_value_at_every_stage(start, eventually):
     sent = in_order(flights())
     daemon = start("--compact-interval", "3600")
-    assert append(daemon, "flights", str(FLIGHTS)).startswith("10000 rows sent: 10000 stored, 0 quarantined")
+    assert append(daemon, "flights", str(FLIGHTS)).startswith("10000 lines sent: 10000 rows stored, 0 quarantined")
     assert in_order(query(daemon.data, "SELECT * FROM flights")) == sent
     daemon.kill()
     assert in_order(query(daemon.data, "SELECT * FROM flights")) == sent
@@ -111,7 +111,7 @@ def test_an_append_through_kills_and_restarts_ends_with_every_row_once(start, tm
         stop.set()
         killer.join()
 
-    assert said.startswith("10000 rows sent: 10000 stored, 0 quarantined (100 batches")
+    assert said.startswith("10000 lines sent: 10000 rows stored, 0 quarantined (100 batches")
     assert in_order(query(daemon.data, "SELECT * FROM flights")) == in_order(flights())
 
 

@@ -20,7 +20,7 @@ STATEMENTS = {
     "SELECT id, text FROM events ORDER BY id": "whole",
     "SELECT id FROM events WHERE id < 3 LIMIT 1": "limited",
     "SELECT count(*) AS n FROM events": "counted from footers",
-    "SELECT id::DECIMAL(20, 1) AS d FROM events ORDER BY id": "by way of Arrow",
+    "SELECT [id] AS ids FROM events ORDER BY id": "by way of Arrow",
     "SELECT e.id FROM events e, range(3_000) ORDER BY ALL": "many rows",
 }
 
@@ -100,3 +100,14 @@ class Refusing(Disk):
 def test_a_segment_that_the_disk_does_not_give_out_is_no_answer_without_it(stored):
     with pytest.raises(Unreadable, match="Input/output error"):
         run_query(Refusing(stored.snapshot().rows.paths[2]), DataDir(stored.path), "SELECT count(*) FROM events")
+
+
+@pytest.mark.parametrize("command", ["ls", "verify"])
+def test_what_the_user_may_not_read_is_not_called_damaged(stored, monkeypatch, command):
+    # The tests may run as root, who may read everything.
+    monkeypatch.setattr("os.access", lambda path, _: Path(path).name != "sources")
+    done = CliRunner().invoke(cli.main, [command, "--data", str(stored.path)])
+
+    assert done.exit_code == 2
+    assert "may not read" in done.output
+    assert "damaged" not in done.output.lower()

@@ -70,6 +70,14 @@ def test_files_that_go_away_again_and_again_are_said(stored):
         run_query(Overtaken(stored, 100), DataDir(stored.path), "SELECT id FROM events")
 
 
+@pytest.mark.parametrize(
+    "sql", ["FROM 'no/such.csv'", "FROM read_parquet('no/such.csv')", "FROM events, 'no/such.csv'"]
+)
+def test_a_file_of_the_persons_own_that_is_not_there_is_named(stored, sql):
+    with pytest.raises(QueryFailed, match=r"No files found that match the pattern .*no/such\.csv"):
+        run_query(stored.disk, DataDir(stored.path), sql)
+
+
 @pytest.fixture
 def ask(stored):
     """The rows of a statement from the network, as tuples."""

@@ -135,6 +135,16 @@ def test_broken_coding(api):
     assert not (api.data / "sources" / "broken").exists()
 
 
+@states("A body that is in gzip or zstd when its request does not say so is refused with 400, which says what to send.")
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_unsaid_coding(api, coding):
+    packed = bytes(pa.compress(b'{"n":1}', codec=coding, asbytes=True))
+    answer = api.post(packed, "name=unsaid")
+    assert answer.status == 400
+    assert f"send Content-Encoding: {coding}" in answer.json()["error"]
+    assert not (api.data / "sources" / "unsaid").exists()
+
+
 @states(
     "A body over 10 MiB, as sent or as unfolded, is refused with 413, which says the limit.",
     "A body of more than 1,000,000 rows is refused with 413; a million are taken.",
