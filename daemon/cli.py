@@ -134,12 +134,12 @@ def main(
 
     Every option can also be given as SILTSTONED_<OPTION>, such as SILTSTONED_DATA.
     """
-    _configure_logs()
     config = Config(
         data=data.absolute(),
         host=host,
         port=port,
-        workers=workers,
+        # One alone would only cost what it takes to speak with it.
+        fronts=workers if workers > 1 else 0,
         max_body_bytes=max_body,
         compact_interval_s=compact_interval,
         sync_interval_s=sync_interval,
@@ -153,6 +153,12 @@ def main(
         limit_bytes=limit_bytes,
         machine_code=When(machine_code),
     )
+    run(config)
+
+
+def run(config: Config) -> None:
+    """The daemon as a whole process, until it is told to stop; exits with 1 when it can't start."""
+    _configure_logs()
     # What was imported lives for ever, and a large body is a million objects that are all soon gone: collecting
     # garbage as often as by default doubles the time that decoding takes.
     gc.freeze()

@@ -13,8 +13,8 @@ class Config:
     data: Path
     host: str = "127.0.0.1"
     port: int = 7181
-    workers: int = 1
-    """Front processes that take connections; with 1 the daemon takes them itself."""
+    fronts: int = 0
+    """Processes that take connections; without any the daemon takes them itself."""
     max_body_bytes: int = 10 * 1024 * 1024
     compact_interval_s: float = 300.0
     """Rows are in Parquet at most about this long after they arrived; shorter means more, smaller files."""

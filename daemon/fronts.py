@@ -124,6 +124,13 @@ class Fronts:
 
     async def run(self, connections: trio.Nursery) -> None:
         """Keep the fronts going until `close`, and to the end of their last connections."""
+        processors = len(os.sched_getaffinity(0))
+        if len(self._listening) >= processors:
+            _log.warning(
+                "with the one that stores there are more processes than processors: fewer are likely to be faster",
+                fronts=len(self._listening),
+                processors=processors,
+            )
         async with trio.open_nursery() as nursery:
             for number in range(len(self._listening)):
                 nursery.start_soon(self._keep_going, number, connections)

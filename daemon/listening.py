@@ -10,19 +10,20 @@ BACKLOG = 1024
 
 
 async def listen(config: Config) -> list[list[socket.socket]]:
-    """For each worker the sockets of every address that the host has. Raises OSError that says what to change."""
+    """For each front, or the daemon itself, the sockets of every address that the host has. Raises OSError that says what to
+    change."""
     try:
         found = await trio.socket.getaddrinfo(
             config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         port = config.port
-        listening: list[list[socket.socket]] = [[] for _ in range(config.workers)]
+        listening: list[list[socket.socket]] = [[] for _ in range(config.fronts or 1)]
         for family, _, _, _, address in found:
-            if config.workers > 1:
+            if config.fronts:
                 # Sockets that share a port share it with another daemon's as well; one that does not, finds that out.
                 _bound(family, address, shared=False).close()
             for sockets in listening:
-                sockets.append(_bound(family, (address[0], port, *address[2:]), shared=config.workers > 1))
+                sockets.append(_bound(family, (address[0], port, *address[2:]), shared=bool(config.fronts)))
                 # A port that was left to the system is the same for all.
                 port = port or sockets[-1].getsockname()[1]
     except OSError as error:

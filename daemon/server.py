@@ -82,7 +82,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 events = EventsApi(sources, intake, limits)
                 router = build_router(config, owned.disk, sources, owned.tokens, worker, log, events)
                 # Each front has numbers of its own for requests, see there.
-                step = config.workers + 1 if config.workers > 1 else 1
+                step = config.fronts + 1
                 heads = Heads(request_ids=count(step, step))
                 appends = KnownAppends(sources, owned.tokens, intake, limits, log)
                 fast_path = FastPath(heads, appends, watch)
@@ -101,12 +101,12 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 async with trio.open_nursery() as connections:
                     accepting = trio.CancelScope()
                     host, port = listening[0][0].getsockname()[:2]
-                    if config.workers > 1:
+                    if config.fronts:
                         connections.start_soon(fronts.run, connections)
                     else:
                         connections.start_soon(_accept, accepting, routes, listening[0], connections)
                     announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-                    _log.info("ready", data=str(config.data), sources=len(sources.names), workers=config.workers)
+                    _log.info("ready", data=str(config.data), sources=len(sources.names), fronts=config.fronts)
                     async for number in signals:
                         _log.info("stopping", signal=signal.Signals(number).name)
                         break

@@ -122,8 +122,22 @@ def siltstoned(scratch: Path, *options: str) -> Iterator[Server]:
     """On `scratch`/siltstoned; a second start on the same scratch finds the data of the first."""
     directory = scratch / "siltstoned"
     directory.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "daemon", "--data", str(directory / "data"), "--port", "0", *options]
-    with _process(command, directory, {"SILTSTONED_ADMIN_TOKEN": TOKEN}) as process:
+    with _siltstoned(directory, "daemon", "--data", str(directory / "data"), "--port", "0", *options) as server:
+        yield server
+
+
+@contextmanager
+def one_front(scratch: Path) -> Iterator[Server]:
+    """The same with one front process."""
+    directory = scratch / "siltstoned"
+    directory.mkdir(exist_ok=True)
+    with _siltstoned(directory, "scripts.benchmarks.one_front", str(directory / "data")) as server:
+        yield server
+
+
+@contextmanager
+def _siltstoned(directory: Path, *command: str) -> Iterator[Server]:
+    with _process([sys.executable, "-m", *command], directory, {"SILTSTONED_ADMIN_TOKEN": TOKEN}) as process:
         url = _url_that_it_prints(process, directory)
         yield Server("siltstoned", url, process, {"Authorization": f"Bearer {TOKEN}"})
 

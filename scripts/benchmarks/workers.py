@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.benchmarks.contenders import Server, siltstoned
+from scripts.benchmarks.contenders import Server, one_front, siltstoned
 from scripts.benchmarks.ingest import send_first
 from scripts.benchmarks.load import Load, LoadFailed, Request, run_load
 from scripts.benchmarks.plan import Plan, clean, result
@@ -31,6 +31,7 @@ SETTINGS = (
     Setting("one process", 0),
     Setting("two fronts", 2),
     Setting("pinned, two fronts", 2, pinned=True),
+    Setting("pinned, one front", 1, pinned=True),
     Setting("pinned, none", 0, pinned=True),
 )
 
@@ -43,9 +44,10 @@ def workers(plan: Plan) -> None:
             with ExitStack() as stack:
                 scratch = plan.scratch / f"{number}-{setting.fronts}-{setting.pinned}"
                 scratch.mkdir()
-                # One front would be `--workers 1`, which has none.
-                options = ("--workers", str(setting.fronts)) if setting.fronts else ()
-                server = stack.enter_context(siltstoned(scratch, *options))
+                if setting.fronts == 1:
+                    server = stack.enter_context(one_front(scratch))
+                else:
+                    server = stack.enter_context(siltstoned(scratch, "--workers", str(setting.fronts or 1)))
                 fronts = _fronts(server, setting.fronts)
                 if setting.pinned:
                     stack.enter_context(_pinned(server.process.pid, fronts))
