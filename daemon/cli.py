@@ -1,25 +1,21 @@
-"""`siltstoned`: options to a Config, and the logs."""
+"""`siltstoned`: options to a Config."""
 
 import gc
-import logging
 import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO, cast
 
 import click
-import structlog
 import trio
 
 from daemon.config import Config
+from daemon.logs import configure_logs
 from daemon.server import serve
 from daemon.warm_up import When
 from segments.errors import StorageError
 
 _MIB = 1024 * 1024
-# Without the values of variables: a token or somebody's rows may be among them.
-_TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 GC_ALLOCATIONS = 100_000
 
 
@@ -158,7 +154,7 @@ def main(
 
 def run(config: Config) -> None:
     """The daemon as a whole process, until it is told to stop; exits with 1 when it can't start."""
-    _configure_logs()
+    configure_logs()
     # What was imported lives for ever, and a large body is a million objects that are all soon gone: collecting
     # garbage as often as by default doubles the time that decoding takes.
     gc.freeze()
@@ -175,33 +171,3 @@ def _announce(url: str) -> None:
     # would speak again at the end.
     with suppress(OSError, ValueError, AttributeError):
         os.write(sys.stdout.fileno(), f"siltstoned listening on {url}\n".encode())
-
-
-class _Log:
-    """Standard error, for as long as somebody reads it: a log that nobody takes must not stop the rows."""
-
-    def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):
-            sys.stderr.write(text)
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
-
-
-def _configure_logs() -> None:
-    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
-    if sys.stderr.isatty():
-        renderer = structlog.dev.ConsoleRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.ExceptionRenderer(_TRACEBACKS)
-            if not sys.stderr.isatty()
-            else structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Log())),
-    )

@@ -86,7 +86,12 @@ class EventsApi:
         if actor is None or size <= INLINE_BYTES_MAX or call.is_document or b"content-encoding" in request.head.headers:
             return await self.intake.read_rows(request, reservation), None
         read = partial(self.intake.read_rows, request, reservation)
-        return await decode_arriving(read, size, self.intake.rooms, self._decoder(actor.log.reader), self._decoding)
+        body, decoded = await decode_arriving(
+            read, size, self.intake.rooms, self._decoder(actor.log.reader), self._decoding
+        )
+        if isinstance(body, bytes):
+            self.intake.check_coding(body)
+        return body, decoded
 
     def authorise(self, name: str, token: Token) -> None:
         """Raises Refused when the token may not append to the data source, or make it where it must be made."""

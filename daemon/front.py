@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 from itertools import count
 
+import structlog
 import trio
 
 from daemon.admission import Watch, connections_max
@@ -19,8 +20,10 @@ from daemon.batch import Batch, Reply
 from daemon.fast_path import FastPath
 from daemon.head_cache import Head, Heads, KnownHead
 from daemon.link import LOST, Kind, Link, Message
+from daemon.logs import configure_logs
 from daemon.transport import Transport
 
+_log = structlog.get_logger("front")
 _NO_HEAD = Head(b"", b"", {})
 
 
@@ -102,6 +105,9 @@ class Front:
                         arrived = await self._fast_path.next_bytes(transport, watched)
                     except trio.BrokenResourceError:
                         return
+                    except Exception:  # noqa: BLE001 -- a bug must cost one connection, not the front with all of them
+                        _log.exception("a connection failed")
+                        return
                 arrived = arrived or transport.unread
                 if arrived or not watched.timed_out:
                     # At its end too: the daemon knows how to part from a client. Without a descriptor it is cut off here.
@@ -112,6 +118,7 @@ class Front:
 
 def main() -> None:
     """`python -m daemon.front LINK FIRST STEP LISTENER...`, all numbers; the daemon starts it so."""
+    configure_logs()
     link, first, step, *listening = map(int, sys.argv[1:])
 
     async def run() -> None:

@@ -52,12 +52,16 @@ class Intake:
         reservation.hold(len(body))
         if codec is not None:
             return await self._unfold(body, codec, reservation)
+        self.check_coding(body)
+        return body
+
+    def check_coding(self, body: bytes) -> None:
+        """Raises Refused for a body in a coding, of a request that says none."""
         coding = unsaid_coding(body)
         if coding is not None:
             raise Refused(
                 400, f"the body is in {coding}, which the request does not say; send Content-Encoding: {coding}"
             )
-        return body
 
     async def _unfold(self, body: bytes, codec: str, reservation: Reservation) -> bytes:
         def hold(size: int) -> None:

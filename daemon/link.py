@@ -13,6 +13,7 @@ import struct
 from collections import deque
 from collections.abc import AsyncIterator
 from enum import IntEnum
+from itertools import chain
 from typing import Any
 
 import trio
@@ -119,24 +120,29 @@ class Link:
         buffer = bytearray()
         arrived: deque[list[int]] = deque()
         space = socket.CMSG_SPACE(DESCRIPTORS_AT_ONCE * array.array("i").itemsize)
-        while True:
-            try:
-                data, beside, flags, _ = await self._end.recvmsg(RECEIVE_BYTES, space)
-            except OSError:
-                return
-            if not data:
-                return
-            # The kernel gives the descriptors of one frame at a time, with its first bytes, or as many as there is room for.
-            if beside or flags & socket.MSG_CTRUNC:
-                arrived.append([number for _, _, numbers in beside for number in array.array("i", numbers)])
-            buffer += data
-            while len(buffer) >= _LENGTH.size:
-                end = _LENGTH.size + _LENGTH.unpack_from(buffer)[0]
-                if len(buffer) < end:
-                    break
-                found = marshal.loads(bytes(buffer[_LENGTH.size : end]))  # noqa: S302 -- the other end is this program
-                del buffer[:end]
-                yield _with_descriptors(found, arrived)
+        try:
+            while True:
+                try:
+                    data, beside, flags, _ = await self._end.recvmsg(RECEIVE_BYTES, space)
+                except OSError:
+                    return
+                if not data:
+                    return
+                # The kernel gives the descriptors of one frame at a time, with its first bytes, or as many as there is room for.
+                if beside or flags & socket.MSG_CTRUNC:
+                    arrived.append([number for _, _, numbers in beside for number in array.array("i", numbers)])
+                buffer += data
+                while len(buffer) >= _LENGTH.size:
+                    end = _LENGTH.size + _LENGTH.unpack_from(buffer)[0]
+                    if len(buffer) < end:
+                        break
+                    found = marshal.loads(bytes(buffer[_LENGTH.size : end]))  # noqa: S302 -- the other end is this program
+                    del buffer[:end]
+                    yield _with_descriptors(found, arrived)
+        finally:
+            # Those of a frame that never came whole: their clients must see that nobody serves them.
+            for descriptor in chain.from_iterable(arrived):
+                os.close(descriptor)
 
     async def sent(self) -> None:
         """Return once `run` has sent all that was posted."""

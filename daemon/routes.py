@@ -128,5 +128,7 @@ class Routes:
             raise Refused(403, "there is no token; send 'Authorization: Bearer TOKEN' or ?token=TOKEN")
         token = self._tokens.find(presented)
         if token is None:
-            raise Refused(403, "the token is not known to this server; it was taken away, or is another server's")
+            raise Refused(
+                403, "the token is not known to this server; it has expired, was taken away, or is another server's"
+            )
         return token

@@ -63,7 +63,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT. `announce` is called with the base URL once requests are taken.
 
     Raises StorageError before anything is served, UnknownDirectory, DataDirLocked, UnsupportedFormat or Corruption when it is
-    one of these, and OSError when the address can't be had.
+    one of these, and OSError when the address can't be had or the disk refuses.
     """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         # First, so that a port that is taken leaves no data directory behind.
@@ -139,7 +139,7 @@ async def _accept(
 async def _own(config: Config) -> _Owned:
     disk, data = Disk(), DataDir(config.data)
     try:
-        lock_descriptor = await _lock_directory(config, disk, data)
+        lock_descriptor = await _take_directory(config, disk, data)
     except OSError as error:
         raise StorageError(
             f"the data directory can't be used: {error.strerror or error}; give another as --data, or run as its owner",
@@ -160,7 +160,7 @@ async def _own(config: Config) -> _Owned:
     return _Owned(data, disk, tokens, lock_descriptor)
 
 
-async def _lock_directory(config: Config, disk: Disk, data: DataDir) -> int:
+async def _take_directory(config: Config, disk: Disk, data: DataDir) -> int:
     """Make the data directory if it is not there, and lock it. Raises StorageError or OSError."""
     if config.data.is_dir() and not disk.exists(data.format) and set(disk.listdir(config.data)) - MAY_BE_THERE:
         raise UnknownDirectory(

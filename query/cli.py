@@ -55,13 +55,16 @@ def _check_data(_context: click.Context, _option: click.Parameter, data: Path) -
     from segments.filenames import DataDir
     from segments.format_version import check_format
 
+    for path in (data, DataDir(data).format, DataDir(data).sources):
+        needed = os.R_OK | (os.X_OK if path.is_dir() else 0)
+        if os.access(path, os.F_OK) and not os.access(path, needed):
+            raise click.UsageError(
+                f"this user may not read {path}; run the command as the user that siltstoned runs as"
+            )
     try:
         check_format(Disk(), DataDir(data))
     except UnknownDirectory as error:
         raise click.UsageError(str(error)) from error
-    sources = DataDir(data).sources
-    if sources.is_dir() and not os.access(sources, os.R_OK | os.X_OK):
-        raise click.UsageError(f"this user may not read {sources}; run the command as the user that siltstoned runs as")
     return data
 
 
@@ -168,7 +171,11 @@ def verify(name: str | None, data: Path) -> None:
 
     names = [name] if name is not None else source_names(Disk(), DataDir(data))
     damaged = 0
-    tokens = tokens_damage(Disk(), DataDir(data)) if name is None else None
+    tokens = None
+    try:
+        tokens = tokens_damage(Disk(), DataDir(data)) if name is None else None
+    except PermissionError:
+        click.echo("note: only the user that siltstoned runs as may read the tokens; they were not checked")
     if tokens is not None:
         click.echo(f"DAMAGED: {tokens}")
     for each in names:

@@ -38,8 +38,9 @@ R = TypeVar("R")
 Run = Callable[[_duckdb.DuckDBPyConnection, Statement, Catalog], R]
 ATTEMPTS_MAX = 5
 _MISSING_TABLE = re.compile(r"Table with name (.+?) does not exist!")
-_MISSING_FILE = re.compile(
-    r'^(?:IO Error: (?:No files found that match the pattern|Cannot open file)|Permission Error: Cannot access file) "(.+?)"'
+_NO_SUCH_FILE = re.compile(
+    r'^(?:IO Error: No files found that match the pattern|Permission Error: Cannot access file) "(.+)"'
+    r'|^IO Error: Cannot open file "(.+)": No such file or directory'
 )
 _FORBIDDEN_FILE = re.compile(r'^Permission Error: Cannot access file "(.+)" - ', re.DOTALL)
 # Arrow has no type for these, so their bytes would come out as DuckDB keeps them.
@@ -232,9 +233,9 @@ def _failure(error: Exception) -> StorageError:
     missing = _MISSING_TABLE.search(text)
     if missing is not None:
         return ResourceNotFound(missing[1])
-    file = _MISSING_FILE.match(text)
-    if file is not None and SegmentName.parse(Path(file[1]).name) is not None:
-        return SegmentGone("stored files went away while they were read; ask again")
-    if text.startswith("IO Error") and file is None:
+    missing_file = _NO_SUCH_FILE.match(text)
+    if missing_file is None and text.startswith("IO Error"):
         return StorageError(text)
+    if missing_file is not None and SegmentName.parse(Path(missing_file[1] or missing_file[2]).name) is not None:
+        return SegmentGone("stored files went away while they were read; ask again")
     return QueryFailed(text)

@@ -1,5 +1,5 @@
-"""Moments -> their text, from how many units of a second, or days, they are from 1970. Without Arrow, which formats most of those
-that it has itself, and the same way."""
+"""Moments -> their text, from how far from 1970 they are. Without Arrow, which formats most of those that it has itself, and the same
+way."""
 
 from datetime import date, datetime, timedelta
 
@@ -11,7 +11,7 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- whether there is a zone is said
 
 
 def moment_text(microseconds: int, unit: str) -> str:
-    """A timestamp of which only whole `unit`s are kept; a fraction has all digits of its unit, or none when it is zero."""
+    """A timestamp that is a number of whole `unit`s; a fraction has all digits of its unit, or none when it is zero."""
     try:
         moment = _EPOCH + timedelta(microseconds=microseconds)
     except OverflowError:

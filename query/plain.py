@@ -17,6 +17,8 @@ SMALL_ROWS = 4_096
 """An answer with more is run anew and read through Arrow, which is several times faster by the row."""
 PATIENCE_S = 0.5
 """What took longer than this until its first rows were there is not run twice."""
+# What follows a statement's semicolon, and moments that are too far away for microseconds.
+_MAY_BE_OF_THE_WRAPPING = (_duckdb.ParserException, _duckdb.BinderException, _duckdb.ConversionException)
 
 Row = Sequence[object]
 
@@ -36,18 +38,21 @@ def plain_rows(connection: _duckdb.DuckDBPyConnection, sql: str, *, patience_s: 
 
     Raises _duckdb.Error or MemoryError, as reading the pieces does.
     """
-    began = monotonic()
     try:
         described = connection.execute(f"DESCRIBE {sql}").fetchall()
-        kinds = [KINDS.get(kind.lower().partition("(")[0]) for _, kind, *_ in described]
-        known = [kind for kind in kinds if kind is not None]
-        if len(known) < len(kinds):
-            return None
-        first = connection.execute(_asked(sql, known)).fetchmany(SMALL_ROWS + 1)
     except _duckdb.Error:
-        if monotonic() - began >= patience_s:
-            raise
         return None
+    kinds = [KINDS.get(kind.lower().partition("(")[0]) for _, kind, *_ in described]
+    known = [kind for kind in kinds if kind is not None]
+    if len(known) < len(kinds):
+        return None
+    asked, began = _asked(sql, known), monotonic()
+    try:
+        first = connection.execute(asked).fetchmany(SMALL_ROWS + 1)
+    except _duckdb.Error as error:
+        if monotonic() - began < patience_s or (asked != sql and isinstance(error, _MAY_BE_OF_THE_WRAPPING)):
+            return None
+        raise
     if len(first) > SMALL_ROWS and monotonic() - began < patience_s:
         connection.abort()
         return None

@@ -80,7 +80,7 @@ def _verify(disk: Disk, source: SourceDir) -> Verdict:
 
 
 def tokens_damage(disk: Disk, data: DataDir) -> Corruption | None:
-    """What is wrong with the tokens' file."""
+    """What is wrong with the tokens' file. Raises OSError when it can't be read."""
     if not disk.exists(data.tokens):
         return None
     try:

@@ -10,8 +10,6 @@ import sys
 import threading
 from pathlib import Path
 
-import pytest
-
 from tests.daemons import TOKEN, query, segments, siltstone, wal_files
 from tests.http_client import parse_answers
 
@@ -79,16 +77,14 @@ def test_a_second_daemon_is_refused_in_one_sentence(daemon):
     assert daemon.post(b'{"a":1}').status == 200
 
 
-@pytest.mark.parametrize(
-    ("directory", "reason"),
-    [("/proc/no/such", "No such file or directory"), ("/dev/null", "File exists")],
-)
-def test_a_directory_that_can_not_be_used_is_said_in_one_sentence(directory, reason):
-    command = [sys.executable, "-m", "daemon", "--data", directory, "--port", "0"]
+def test_a_directory_that_can_not_be_used_is_said_in_one_sentence():
+    command = [sys.executable, "-m", "daemon", "--data", "/proc/no/such", "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     assert done.returncode == 1
-    assert done.stderr.startswith(f"siltstoned: the data directory can't be used: {reason}; give another")
+    assert done.stderr.startswith(
+        "siltstoned: the data directory can't be used: No such file or directory; give another"
+    )
     assert done.stderr.count("\n") == 1
 
 

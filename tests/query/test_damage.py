@@ -1,6 +1,7 @@
 """Rot in segments: never in an answer, by whatever way it is read, and always said."""
 
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,10 +103,11 @@ def test_a_segment_that_the_disk_does_not_give_out_is_no_answer_without_it(store
         run_query(Refusing(stored.snapshot().rows.paths[2]), DataDir(stored.path), "SELECT count(*) FROM events")
 
 
+@pytest.mark.parametrize("unreadable", [{"siltstone.json"}, {"sources"}])
 @pytest.mark.parametrize("command", ["ls", "verify"])
-def test_what_the_user_may_not_read_is_not_called_damaged(stored, monkeypatch, command):
+def test_what_the_user_may_not_read_is_not_called_damaged(stored, monkeypatch, command, unreadable):
     # The tests may run as root, who may read everything.
-    monkeypatch.setattr("os.access", lambda path, _: Path(path).name != "sources")
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name not in unreadable or mode == os.F_OK)
     done = CliRunner().invoke(cli.main, [command, "--data", str(stored.path)])
 
     assert done.exit_code == 2

@@ -3,6 +3,7 @@
 import io
 
 import duckdb
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,6 +121,15 @@ def test_many_rows_take_arrow_unless_they_were_long_in_coming():
     rows = plain_rows(connection, sql, patience_s=0)
     assert rows is not None
     assert [row for piece in rows.pieces for row in piece] == [(x,) for x in range(3 * SMALL_ROWS)]
+
+
+@pytest.mark.parametrize("sql", ["SELECT DATE 'epoch' AS d; -- at last", "SELECT d FROM far"])
+def test_what_can_only_be_asked_for_as_it_is_takes_arrow(sql):
+    connection = open_connection(Limits())
+    connection.register("far", pa.table({"d": pa.array([10**16], pa.timestamp("s"))}))
+
+    assert plain_rows(connection, sql, patience_s=0) is None
+    assert connection.sql(sql).to_arrow_reader().read_all().num_rows == 1
 
 
 def test_a_failure_after_the_first_rows_is_raised_while_they_are_read():

@@ -55,9 +55,13 @@ def test_looking_around_takes_no_duckdb(stored, command):
 def test_a_small_answer_from_segments_takes_neither_arrow_nor_relations_nor_the_library_for_terminals(
     stored, format_name
 ):
-    text, packages = loaded(stored, "query", "SELECT id, text FROM events", "--format", format_name)
+    columns = (
+        "id, text, id::DECIMAL(9, 2) AS d, DATE '2026-11-29' AS day, now() AS moment, TIMESTAMP_S 'epoch' AS first"
+    )
+    text, packages = loaded(stored, "query", f"SELECT {columns} FROM events", "--format", format_name)
 
     assert "event 2" in text
+    assert "1970-01-01 00:00:00" in text
     assert packages == {"_duckdb", "orjson"}
 
 

@@ -137,12 +137,16 @@ def test_broken_coding(api):
 
 @states("A body that is in gzip or zstd when its request does not say so is refused with 400, which says what to send.")
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
-def test_unsaid_coding(api, coding):
-    packed = bytes(pa.compress(b'{"n":1}', codec=coding, asbytes=True))
-    answer = api.post(packed, "name=unsaid")
-    assert answer.status == 400
-    assert f"send Content-Encoding: {coding}" in answer.json()["error"]
-    assert not (api.data / "sources" / "unsaid").exists()
+@pytest.mark.parametrize("rows", [1, 20_000])
+def test_unsaid_coding(api, name, coding, rows):
+    body = b"".join(b'{"n":%d,"x":%d}\n' % (n, n * n * 7919 % 1_000_003) for n in range(rows))
+    packed = bytes(pa.compress(body, codec=coding, asbytes=True))
+    for _ in range(2):
+        answer = api.post(packed, f"name={name}")
+        assert answer.status == 400
+        assert f"send Content-Encoding: {coding}" in answer.json()["error"]
+        api.post(b'{"n":1}', f"name={name}")
+    assert query(api.data, f"SELECT count(*) AS n FROM {name}") == [{"n": 2}]
 
 
 @states(
