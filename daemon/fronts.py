@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from functools import partial
 
 import structlog
@@ -190,11 +190,12 @@ class Fronts:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_send, link)
                 nursery.start_soon(front.answer)
-                async for messages in link.messages():
-                    for message, descriptor in messages:
-                        self._take(front, message, descriptor, connections)
-                    self._appends.commit()
-                    link.flush()
+                async with aclosing(link.messages()) as received:
+                    async for messages in received:
+                        for message, descriptor in messages:
+                            self._take(front, message, descriptor, connections)
+                        self._appends.commit()
+                        link.flush()
                 nursery.cancel_scope.cancel()
         finally:
             front.is_gone = True

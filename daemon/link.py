@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from enum import IntEnum
 from itertools import chain
 from typing import Any
@@ -114,7 +114,7 @@ class Link:
                     await trio.sleep(RETRY_AFTER_S)
             self._more = trio.Event()
 
-    async def messages(self) -> AsyncIterator[list[tuple[Message, int]]]:
+    async def messages(self) -> AsyncGenerator[list[tuple[Message, int]], None]:
         """The messages of each frame until the other end is gone, with the descriptor of each that speaks of a socket, which
         is the receiver's to close, or LOST."""
         buffer = bytearray()
