@@ -7,6 +7,7 @@ import pyarrow as pa
 _CODECS = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
 # RFC 1952, section 2.3.1, and RFC 8878, section 3.1.1
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+MAGIC_BYTES_MAX = 4
 _CHUNK_BYTES = 1 << 20
 
 

@@ -15,6 +15,7 @@ from daemon.admission import Reservation
 from daemon.answers import Answer, Refused, Request
 from daemon.append_call import Call, accepted, check, failure, idempotency_key
 from daemon.arriving import Body, decode_arriving
+from daemon.body import MAGIC_BYTES_MAX
 from daemon.config import INLINE_BYTES_MAX
 from daemon.inbox import ActorClosing, InboxFull
 from daemon.ingest import Ingest
@@ -57,7 +58,9 @@ class EventsApi:
         """Take the body in, commit its rows, say how many. Raises Refused and what `daemon.refusals` has in its table."""
         name = request.query.get("name", "")
         if SOURCE_ID.fullmatch(name):
-            name = await self._sources.resolve(name)
+            known = await self._sources.resolve(name)
+            # For whom the source is nothing, the id is one that there is not.
+            name = known if request.token.may_append(known) or request.token.may_read(known) else name
         call = check(request, name, auto_create=self._sources.auto_create)
         request.source = call.name
         self.authorise(call.name, request.token)
@@ -89,8 +92,13 @@ class EventsApi:
         body, decoded = await decode_arriving(
             read, size, self.intake.rooms, self._decoder(actor.log.reader), self._decoding
         )
-        if isinstance(body, bytes):
-            self.intake.check_coding(body)
+        try:
+            # A coding that compresses nothing leaves lines that can be read.
+            self.intake.check_coding(body[:MAGIC_BYTES_MAX])
+        except Refused:
+            if isinstance(body, mmap.mmap):
+                self.intake.rooms.give_back(body)
+            raise
         return body, decoded
 
     def authorise(self, name: str, token: Token) -> None:

@@ -10,7 +10,7 @@ from time import monotonic
 
 import _duckdb
 
-from query.plain_kinds import AS_IT_IS, KINDS, Kind
+from query.plain_kinds import AS_IT_IS, Kind, kind_of
 from query.texts import unique_names
 
 SMALL_ROWS = 4_096
@@ -42,7 +42,7 @@ def plain_rows(connection: _duckdb.DuckDBPyConnection, sql: str, *, patience_s: 
         described = connection.execute(f"DESCRIBE {sql}").fetchall()
     except _duckdb.Error:
         return None
-    kinds = [KINDS.get(kind.lower().partition("(")[0]) for _, kind, *_ in described]
+    kinds = [kind_of(kind) for _, kind, *_ in described]
     known = [kind for kind in kinds if kind is not None]
     if len(known) < len(kinds):
         return None

@@ -1,6 +1,7 @@
 """Types of DuckDB's that become plain values without Arrow: what DuckDB is asked for in place of such a column, and what is made of
 what it says."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -55,4 +56,11 @@ KINDS: dict[str, Kind] = {
     "timestamp_s": Kind(asked=_MICROSECONDS, spell=partial(moment_text, unit="s")),
     "timestamp with time zone": Kind(asked=_MICROSECONDS, spell=_at_zone),
 }
-"""By DuckDB's names in lower case, without what stands in parentheses behind them."""
+"""By DuckDB's names in lower case."""
+_DECIMAL = re.compile(r"decimal\(\d+,\d+\)")
+
+
+def kind_of(name: str) -> Kind | None:
+    """The kind of a type that DuckDB calls so; None for one that takes Arrow."""
+    name = name.lower()
+    return KINDS.get("decimal" if _DECIMAL.fullmatch(name) else name)

@@ -105,7 +105,17 @@ def test_names_and_numbers_of_rows_are_as_they_are_by_way_of_arrow(sql, format_n
 
 
 @pytest.mark.parametrize(
-    "value", ["TIME '10:00:00'", "[1]", "0.1::FLOAT", "'epoch'::TIMESTAMP_NS", "'x'::BLOB", "uuid()"]
+    "value",
+    [
+        "TIME '10:00:00'",
+        "[1]",
+        "[1.5]",
+        "[1.5]::DECIMAL(4,2)[1]",
+        "0.1::FLOAT",
+        "'epoch'::TIMESTAMP_NS",
+        "'x'::BLOB",
+        "uuid()",
+    ],
 )
 def test_other_types_take_arrow(value):
     assert plain_rows(open_connection(Limits()), f"SELECT 1 AS a, {value} AS b") is None

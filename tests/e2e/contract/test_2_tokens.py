@@ -81,6 +81,14 @@ def test_existence_is_not_told(api):
         for name in ("exists", "exisst")
     }
     assert len(errors) == 1
+    of_another = make(api, "other_reader", "DATASOURCES:READ:another")
+    known = orjson.loads((api.data / "sources" / "exists" / "source.json").read_bytes())["id"]
+    answers = {
+        (answer.status, answer.json()["error"].replace(source_id, "X"))
+        for source_id in (known, f"t_{'0' * 32}")
+        for answer in [api.post(b'{"n":1}', f"name={source_id}", token=of_another)]
+    }
+    assert len(answers) == 1
 
 
 @states("A token whose scope is for a data source that does not exist yet can append to it once it is made.")
