@@ -17,6 +17,8 @@ from segments.filenames import Lsn
 
 TICK_S = 0.25
 RETRY_AFTER_S = 30.0
+LOOKED_AT_ONCE = 500
+"""Of ten thousand sources so many, and then requests get their turn."""
 _log = structlog.get_logger("compactor")
 
 
@@ -46,7 +48,7 @@ class Compactor:
     async def _compact_what_is_due(self) -> None:
         while True:
             await trio.sleep(TICK_S)
-            due = [actor for actor in self._sources.running if self._is_due(actor)]
+            due = await self._due()
             for actor in [one for one in due if one.log.source.path in self._alone]:
                 due.remove(actor)
                 async with self._sources.hold(actor.log.source.name):
@@ -62,10 +64,20 @@ class Compactor:
                     if due:
                         await self._compact(due)
 
-    def _is_due(self, actor: Ingest) -> bool:
-        waits = trio.current_time() < self._not_before.get(actor.log.source.path, 0.0)
-        waits = waits or actor.log.source.name == self._merger.merging
-        return not waits and not actor.log.damage and actor.is_due(self._interval_s)
+    async def _due(self) -> list[Ingest]:
+        due = []
+        running = self._sources.running
+        for start in range(0, len(running), LOOKED_AT_ONCE):
+            now = trio.current_time()
+            some = running[start : start + LOOKED_AT_ONCE]
+            due += [actor for actor in some if actor.is_due(now, self._interval_s) and self._may_be_compacted(actor)]
+            await trio.lowlevel.checkpoint()
+        return due
+
+    def _may_be_compacted(self, actor: Ingest) -> bool:
+        source = actor.log.source
+        waits = trio.current_time() < self._not_before.get(source.path, 0.0) or source.name == self._merger.merging
+        return not waits and not actor.log.damage
 
     async def _compact(self, actors: list[Ingest]) -> None:
         by_path = {}

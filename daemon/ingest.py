@@ -236,8 +236,7 @@ class Ingest:
         """The compactor tells: everything up to `lsn` is in segments."""
         self.log.published = Lsn(max(self.log.published, lsn))
 
-    def is_due(self, interval_s: float) -> bool:
-        """Whether rows wait for the compactor: sealed ones, or ones older than `interval_s`."""
+    def is_due(self, now: float, interval_s: float) -> bool:
+        """Whether rows wait for the compactor: sealed ones, or ones older than `interval_s` at Trio's time `now`."""
         since = self._unsealed_since
-        is_old = since is not None and trio.current_time() >= since + interval_s
-        return is_old or self.log.sealed_lsn > self.log.published
+        return (since is not None and now >= since + interval_s) or self.log.sealed_lsn > self.log.published

@@ -236,6 +236,7 @@ def _failure(error: Exception) -> StorageError:
     missing_file = _NO_SUCH_FILE.match(text)
     if missing_file is None and text.startswith("IO Error"):
         return StorageError(text)
-    if missing_file is not None and SegmentName.parse(Path(missing_file[1] or missing_file[2]).name) is not None:
+    # What is gone may have been taken for a directory, and files asked for in it.
+    if missing_file is not None and any(map(SegmentName.parse, Path(missing_file[1] or missing_file[2]).parts)):
         return SegmentGone("stored files went away while they were read; ask again")
     return QueryFailed(text)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.compactor import LOOKED_AT_ONCE
 from query.engine import run_query
 from segments.disk import Disk
 from segments.filenames import DataDir
@@ -236,3 +237,14 @@ def post_after(python: Path, tmp_path: Path, *, gone) -> tuple[int, str]:
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def test_of_more_sources_than_it_looks_at_at_once_none_is_left_out(start, eventually):
+    daemon = start("--compact-interval", "0.2")
+    names = [f"s{number}" for number in range(LOOKED_AT_ONCE + 2)]
+    with Client(daemon.address) as client:
+        for name in names:
+            target = f"/v0/events?name={name}"
+            assert client.request("POST", target, b'{"n":1}', Authorization=f"Bearer {TOKEN}").status == 202
+
+    eventually(lambda: all(segments(daemon.data, name) for name in names))
