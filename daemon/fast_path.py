@@ -133,8 +133,8 @@ class FastPath:
         if found is None:
             self._wake(resting, outcome.Value(data))
             return
-        known, start = found
-        end = start + known.body_length
+        known, body_length, start = found
+        end = start + body_length
         if len(data) < end <= HEAD_READ_BYTES and not waited_for:
             resting.arrived = data
             resting.watched.idle = False

@@ -87,7 +87,7 @@ class Front:
             self._appends.tell(*rest)
         elif kind == Kind.HEAD:
             raw, body_length, number = rest
-            self._heads.requests.keep(raw, KnownHead(_NO_HEAD, body_length, number))
+            self._heads.requests.keep(raw, KnownHead(_NO_HEAD, number), body_length)
         elif kind == Kind.GIVE_BACK and descriptor != LOST:
             connection = trio.socket.from_stdlib_socket(socket.socket(fileno=descriptor))
             connections.start_soon(self._serve, trio.SocketStream(connection))

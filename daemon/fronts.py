@@ -63,19 +63,21 @@ class FrontEnd:
     async def next_bytes(self, transport: Transport, watched: Watched, kept: bytes) -> bytes:
         """Give the connection back if its last request was one for the front; else it rests here. Raises GivenAway."""
         found = self._heads.requests.find(kept, 0)
-        if found is not None and not self.is_gone and self._appends.plan(found[0]).call is not None:
-            self._give_back(transport, kept, found[0])
+        if found is not None and not self.is_gone:
+            known, body_length, _ = found
+            if body_length <= HEAD_READ_BYTES and self._appends.plan(known).call is not None:
+                self._give_back(transport, kept, known, body_length)
         # Not in the daemon's own fast path, which would keep it for good.
         watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)
         return await transport.receive_next(HEAD_READ_BYTES)
 
-    def _give_back(self, transport: Transport, kept: bytes, known: KnownHead) -> None:
+    def _give_back(self, transport: Transport, kept: bytes, known: KnownHead, body_length: int) -> None:
         """Raises GivenAway, if there is a descriptor to be had for it."""
         try:
             descriptor = os.dup(transport.kernel.fileno())
         except OSError:
             return
-        self._link.post(Kind.HEAD, kept, known.body_length, self._numbered.number(known))
+        self._link.post(Kind.HEAD, kept, body_length, self._numbered.number(known))
         self._link.post(Kind.GIVE_BACK, descriptor=descriptor)
         self._link.flush()
         raise GivenAway

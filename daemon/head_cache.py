@@ -1,11 +1,13 @@
-"""Heads that h11 has parsed or serialised before, by their exact bytes.
+"""Heads that h11 has parsed or serialised before, by their exact bytes, or all of these but how long the body is.
 
 h11 is the only parser of HTTP here, and most of what a small request costs. The same head bytes always mean the same
-head, so what h11 made of them the first time is kept. Only a head whose body is framed by Content-Length, on a
-connection that stays open, with nothing unusual about it, is ever kept: everything else goes through h11 each time.
+head, so what h11 made of them the first time is kept; and the digits of the one Content-Length mean that length, and nothing else.
+Only a head whose body is framed by Content-Length, on a connection that stays open, with nothing unusual about it, is ever
+kept: everything else goes through h11 each time.
 """
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http import HTTPStatus
 from itertools import count
@@ -13,7 +15,11 @@ from time import time
 
 import h11
 
-REQUESTS_MAX = 4096
+REQUESTS_MAX = 16_384
+REQUESTS_BYTES_MAX = 8 * 1024 * 1024
+"""So many heads are known that differ in more than a length, or of so many bytes together, and then they are forgotten at once."""
+SEEN_MAX = 4096
+"""So many heads are known without a search for their length."""
 RESPONSES_MAX = 1024
 CACHED_HEAD_BYTES_MAX = 2048
 _END = b"\r\n\r\n"
@@ -27,6 +33,9 @@ _FOR_BROWSERS = (
     ),
 )
 _STAYS = b"keep-alive"
+# A number that has only one way to be written; more of it is in no need of a fast way.
+_LENGTH = re.compile(rb"\r\ncontent-length: ?(0|[1-9][0-9]{0,14})\r\n", re.IGNORECASE)
+_LENGTHS = re.compile(rb"\r\ncontent-length", re.IGNORECASE)
 _UNUSUAL = (b"expect", b"transfer-encoding", b"upgrade")
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -47,31 +56,49 @@ class Head:
 
 
 class KnownHead:
-    """A head seen before, the length of the body that follows it, and a place for what its reader has made of it: a plan, or
-    in a front the number that the daemon knows it by."""
+    """A head seen before, and a place for what its reader has made of it: a plan, or in a front the number that the daemon knows it
+    by. The same one for all heads that differ from it in how long the body is."""
 
-    __slots__ = ("body_length", "head", "plan")
+    __slots__ = ("head", "plan")
 
-    def __init__(self, head: Head, body_length: int, plan: object = None) -> None:
+    def __init__(self, head: Head, plan: object = None) -> None:
         self.head = head
-        self.body_length = body_length
         self.plan = plan
+
+    def with_length(self, body_length: int) -> Head:
+        """The head of a request with such a body."""
+        if self.head.content_length == body_length:
+            return self.head
+        return replace(self.head, headers=self.head.headers | {b"content-length": b"%d" % body_length})
 
 
 class RequestHeads:
     """Raw head bytes -> what h11 made of them and the length of the body."""
 
     def __init__(self) -> None:
+        self._seen: dict[bytes, tuple[KnownHead, int]] = {}
         self._known: dict[bytes, KnownHead] = {}
+        self._known_bytes = 0
 
-    def find(self, buffer: bytes, at: int) -> tuple[KnownHead, int] | None:
-        """The head that starts at `at`, if it is known, and where its body starts, of which not all need be there yet."""
+    def find(self, buffer: bytes, at: int) -> tuple[KnownHead, int, int] | None:
+        """The head that starts at `at`, if it is known, the length of its body, and where that starts, of which not all need be
+        there yet."""
         end = buffer.find(_END, at)
         if end < 0:
             return None
         start = end + len(_END)
-        known = self._known.get(buffer[at:start])
-        return None if known is None else (known, start)
+        raw = buffer[at:start]
+        seen = self._seen.get(raw) or self._of_another_length(raw)
+        return None if seen is None else (*seen, start)
+
+    def _of_another_length(self, raw: bytes) -> tuple[KnownHead, int] | None:
+        place = _LENGTH.search(raw)
+        known = None if place is None else self._known.get(_without(raw, place))
+        if known is None or place is None:
+            return None
+        seen = known, int(place[1])
+        self._note_seen(raw, seen)
+        return seen
 
     def remember(self, raw: bytes, head: Head) -> None:
         """Keep what h11 has made of the head `raw`, if it is of the plain kind."""
@@ -86,13 +113,35 @@ class RequestHeads:
             and not any(name in head.headers for name in _UNUSUAL)
         )
         if length is not None and is_plain:
-            self.keep(raw, KnownHead(head, length))
+            self.keep(raw, KnownHead(head), length)
 
-    def keep(self, raw: bytes, known: KnownHead) -> None:
-        """Know this head from now on."""
-        if len(self._known) >= REQUESTS_MAX:
-            self._known.clear()
-        self._known[raw] = known
+    def keep(self, raw: bytes, known: KnownHead, body_length: int) -> None:
+        """Know this head from now on, and those like it; one that is known already gets the plan of this one."""
+        place = _LENGTH.search(raw)
+        if place is not None and len(_LENGTHS.findall(raw)) == 1:
+            if len(self._known) >= REQUESTS_MAX or self._known_bytes >= REQUESTS_BYTES_MAX:
+                self._known.clear()
+                self._seen.clear()
+                self._known_bytes = 0
+            without = _without(raw, place)
+            before = self._known.get(without)
+            if before is None:
+                self._known[without] = known
+                self._known_bytes += len(raw)
+            else:
+                before.plan = known.plan or before.plan
+                known = before
+        self._note_seen(raw, (known, body_length))
+
+    def _note_seen(self, raw: bytes, seen: tuple[KnownHead, int]) -> None:
+        if len(self._seen) >= SEEN_MAX:
+            self._seen.clear()
+        self._seen[raw] = seen
+
+
+def _without(raw: bytes, place: "re.Match[bytes]") -> bytes:
+    """The head without the digits at `place`, which has them from a head in which nothing else says a length."""
+    return raw[: place.start(1)] + raw[place.end(1) :]
 
 
 def response(status: int, fields: Fields, body_length: int) -> h11.Response:

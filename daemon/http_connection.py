@@ -89,14 +89,14 @@ class HttpConnection:
             self._watched.deadline = NEVER
         found = self._heads.requests.find(self._buffer, self._at)
         if found is not None:
-            known, start = found
+            known, body_length, start = found
             self._kept = self._buffer[self._at : start]
-            self._at = min(start + known.body_length, len(self._buffer))
+            self._at = min(start + body_length, len(self._buffer))
             self._body = self._buffer[start : self._at]
-            self._body_left = known.body_length - len(self._body)
+            self._body_left = body_length - len(self._body)
             self._plain = True
             self._head_method = False
-            return known.head
+            return known.with_length(body_length)
         unread, self._buffer, self._at = self._buffer[self._at :], b"", 0
         self._h11.receive_data(unread)
         return await self._next_head_by_h11(unread)

@@ -69,6 +69,7 @@ class KnownAppends:
         self._limits = limits
         self._log = log
         self._begun: set[Ingest] = set()
+        self._bytes_max = min(INLINE_BYTES_MAX, intake.bytes_max)
 
     def plan(self, known: KnownHead) -> Plan:
         """What the head asks for, decided anew where that is void."""
@@ -78,8 +79,7 @@ class KnownAppends:
         return plan
 
     def _call(self, head: Head) -> Call | None:
-        length = head.content_length or 0
-        if self._limits.is_on or not 0 < length <= min(INLINE_BYTES_MAX, self._intake.bytes_max):
+        if self._limits.is_on:
             return None
         if any(name in head.headers for name in _OUT_OF_THE_ORDINARY):
             return None
@@ -112,6 +112,8 @@ class KnownAppends:
         if call is None or actor is None:
             return False
         bodies, schema = batch.bodies, actor.log.schema
+        if not all(bodies) or max(map(len, bodies)) > self._bytes_max:
+            return False
         rows, size = rows_max(bodies), sum(map(len, bodies))
         held = size_in_memory(size, rows, schema)
         if len(bodies) > 1 and held > BATCH_BYTES_MAX:

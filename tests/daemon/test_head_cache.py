@@ -3,6 +3,7 @@
 from functools import partial
 
 import h11
+import pytest
 import trio
 import trio.testing
 from hypothesis import given
@@ -17,10 +18,11 @@ from daemon.http_connection import HttpConnection
 
 JSON = ((b"content-type", b"application/json"),)
 tokens = st.sampled_from([b"a", b"b"])
-lengths = st.sampled_from([b"0", b"3", b"5", b"03", b"-1", b"x", b"3, 3"])
+lengths = st.sampled_from([b"0", b"2", b"3", b"5", b"03", b" 3", b"3 ", b"", b"-1", b"x", b"3, 3", b"1" * 30])
 fields = st.one_of(
     st.builds(lambda t: b"Authorization: Bearer " + t, tokens),
     st.builds(lambda n: b"Content-Length: " + n, lengths),
+    st.builds(lambda n: b"content-length:" + n, lengths),
     st.sampled_from(
         [b"Host: x", b"host: y", b"Expect: 100-continue", b"Transfer-Encoding: chunked", b"Connection: close",
          b"Connection: keep-alive", b"X: 1", b"X:2", b"X : 3", b" folded", b"Upgrade: h2c", b"X: a\x01b", b""]
@@ -44,6 +46,7 @@ def requests(draw) -> bytes:
 
 good = st.sampled_from(
     [b"POST /v0/events?name=a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{}\n",
+     b"POST /v0/events?name=a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
      b"POST /v0/events?name=b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n{} {}"]
 )  # fmt: skip
 
@@ -95,6 +98,60 @@ def test_a_connection_understands_the_same_with_and_without_known_heads(stream, 
     for pieces in ([data], stream, [data], [data[:cut], data[cut:]], [data]):
         found = trio.run(partial(understand, refuses=refuses), warm, [piece for piece in pieces if piece])
         assert found == expected
+
+
+def head(*lines: bytes) -> bytes:
+    return b"\r\n".join((b"POST / HTTP/1.1", b"Host: x", *lines, b"", b""))
+
+
+async def remembered(raw: bytes) -> Heads:
+    """Heads of which this one has come, with whatever body."""
+    heads = Heads()
+    await understand(heads, [raw], refuses=True)
+    return heads
+
+
+@pytest.mark.parametrize("line", [b"Content-Length: %d", b"content-length:%d", b"CONTENT-length: %d"])
+@pytest.mark.parametrize("length", [0, 7, 10_000_000])
+async def test_a_head_that_differs_in_its_length_alone_is_the_same(line, length):
+    heads = await remembered(head(line % 3, b"X: 1") + b"{}\n")
+    raw = head(line % length, b"X: 1")
+    found = heads.requests.find(raw, 0)
+
+    assert found is not None
+    known, body_length, start = found
+    assert (body_length, start) == (length, len(raw))
+    assert known.with_length(length).headers == {b"host": b"x", b"content-length": b"%d" % length, b"x": b"1"}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"Content-Length: 03"],
+        [b"Content-Length: +7"],
+        [b"Content-Length: 7 "],
+        [b"Content-Length: 7, 7"],
+        [b"Content-Length: "],
+        [b"Content-Length: 7", b"Content-Length: 3"],
+        [b"Content-Length: 3", b"Content-Length: 7"],
+        [b"Content-Length: 7", b"Transfer-Encoding: chunked"],
+        [b"X: Content-Length: 7"],
+        [b"Content-Lengthy: 7"],
+        [b"Content-Length: " + b"7" * 16],
+    ],
+)
+async def test_a_head_that_says_more_or_less_than_another_length_is_not(lines):
+    heads = await remembered(head(b"Content-Length: 3") + b"{}\n")
+
+    assert heads.requests.find(head(*lines), 0) is None
+
+
+async def test_a_head_with_its_length_in_two_places_stands_for_itself_alone():
+    raw = head(b"Content-Length: 3", b"Content-Length: 3")
+    heads = await remembered(raw + b"{}\n")
+
+    for others in ([b"Content-Length: 7", b"Content-Length: 3"], [b"Content-Length: 7", b"Content-Length: 7"]):
+        assert heads.requests.find(head(*others), 0) is None
 
 
 @given(st.sampled_from([200, 202, 400, 403, 503]), st.integers(0, 10_000), st.booleans())

@@ -22,6 +22,7 @@ INTAKE: Any = SimpleNamespace(
     budget=SimpleNamespace(take=lambda _: None, give_back=lambda _: None),
     space=SimpleNamespace(check=lambda: None),
     warm_up=SimpleNamespace(saw=lambda *_: None),
+    bytes_max=1024,
 )
 
 
@@ -34,10 +35,10 @@ class Actor:
         self.enqueue = enqueue
 
 
-def batch(told: list[Reply | None]) -> Batch:
+def batch(told: list[Reply | None], *bodies: bytes) -> Batch:
     plan = Plan(Call("t", wait=True, is_document=False, may_make=False), ())
-    known = KnownHead(Head(b"POST", b"/", {}), 8, plan)
-    return Batch(known, [1, 2], [b'{"id":1}', b'{"id":2}'], told.extend)
+    known = KnownHead(Head(b"POST", b"/", {}), plan)
+    return Batch(known, [1, 2], bodies or [b'{"id":1}', b'{"id":2}'], told.extend)
 
 
 def of(actor: object, begun: list[object]) -> KnownAppends:
@@ -60,6 +61,16 @@ def test_an_actor_that_takes_nothing_is_not_begun(refusal):
 
     assert told == [None, None]
     assert begun == []
+
+
+@pytest.mark.parametrize("other", [b"", b'{"id":%01030d}' % 1])
+def test_a_batch_with_a_body_that_would_be_answered_otherwise_goes_its_ways(other):
+    """Under a head like the others', which says only another length."""
+    taken: list[object] = []
+    told: list[Reply | None] = []
+    of(Actor(lambda write, **_: taken.append(write)), []).append(batch(told, b'{"id":1}', other))
+
+    assert (taken, told) == ([], [None, None])
 
 
 @pytest.mark.parametrize(("limit", "is_taken"), [(47, False), (48, True)])

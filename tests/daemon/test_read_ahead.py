@@ -36,7 +36,7 @@ class Waiting:
 def test_a_request_behind_an_answer_that_waits_for_the_client_is_kept() -> None:
     async def run() -> None:
         heads, appends, watch = Heads(), Waiting(), Watch(16)
-        heads.requests.keep(HEAD, KnownHead(Head(b"POST", b"/", {}), 2))
+        heads.requests.keep(HEAD, KnownHead(Head(b"POST", b"/", {})), 2)
         path = FastPath(heads, appends, watch)
         came: list[bytes] = []
         with socket.create_server(("127.0.0.1", 0)) as listener:
