@@ -1,6 +1,6 @@
 """Events over HTTP: siltstoned beside what else takes events, with the same content and the answer after the sync."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 import orjson
@@ -9,7 +9,16 @@ from scripts.benchmarks.bodies import send_bodies
 from scripts.benchmarks.contenders import Server, insert_target
 from scripts.benchmarks.load import Load, LoadFailed, Request, run_load
 from scripts.benchmarks.plan import Plan, result, started, take_turns
-from scripts.benchmarks.workloads import SMALL, SMALL_LINE, flights, micro_events, micro_lines, nested
+from scripts.benchmarks.workloads import (
+    LENGTHS,
+    SMALL,
+    SMALL_LINE,
+    flights,
+    micro_events,
+    micro_lines,
+    nested,
+    of_many_lengths,
+)
 
 INFLUX_TARGET = "/write?db=bench&precision=s"
 
@@ -27,6 +36,9 @@ def small(plan: Plan) -> None:
             found = _small_requests(plan, servers, requests, connections)
             title = f"small: 1 event a request, {connections} connection{'s' * (connections > 1)}"
             plan.report(result(title, "req/s", found, dict.fromkeys(found, 1.0)))
+        found = _small_requests(plan, servers, requests, 128, of_many_lengths)
+        title = f"small: 1 event a request, of {LENGTHS} lengths, 128 connections"
+        plan.report(result(title, "req/s", found, dict.fromkeys(found, 1.0)))
 
 
 def micro(plan: Plan) -> None:
@@ -44,11 +56,15 @@ def micro(plan: Plan) -> None:
 
 
 def _small_requests(
-    plan: Plan, servers: Sequence[Server], requests: Mapping[str, tuple[str, bytes]], connections: int
+    plan: Plan,
+    servers: Sequence[Server],
+    requests: Mapping[str, tuple[str, bytes]],
+    connections: int,
+    varied: Callable[[bytes], tuple[bytes, ...]] = lambda _: (),
 ) -> dict[str, list[Load]]:
     def load(server: Server) -> Load:
         target, body = requests[server.name]
-        request = Request(server.url + target, body, server.headers)
+        request = Request(server.url + target, body, server.headers, bodies=varied(body))
         return run_load(request, connections=connections, seconds=plan.seconds, scratch=plan.scratch)
 
     for server in servers:

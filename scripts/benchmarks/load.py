@@ -23,6 +23,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     spread: int = 1
     """One request after the other has a number below this at the end of its URL, when it is more than one."""
+    bodies: tuple[bytes, ...] = ()
+    """Where there are any, one request after the other has the next of these in place of `body`; not with a spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,12 @@ def _by_wrk(request: Request, connections: int, seconds: float, scratch: Path) -
 
 
 def _lua_spread(request: Request) -> str:
+    if request.bodies:
+        bodies = ", ".join(f"[==[{body.decode()}]==]" for body in request.bodies)
+        return (
+            f"local bodies, number = {{{bodies}}}, 0\nrequest = function()\n  number = number % #bodies + 1\n"
+            "  return wrk.format(nil, nil, nil, bodies[number])\nend"
+        )
     if request.spread == 1:
         return ""
     where = urlsplit(request.url)
@@ -127,7 +135,8 @@ class Answers:
 def drive(request: Request, connections: int, seconds: float) -> Answers:
     """The loop of our own, in this process."""
     urls = [f"{request.url}{n}" for n in range(request.spread)] if request.spread > 1 else [request.url]
-    messages = itertools.cycle([message(replace(request, url=url)) for url in urls])
+    bodies = request.bodies or (request.body,)
+    messages = itertools.cycle([message(replace(request, url=url, body=body)) for url in urls for body in bodies])
     where = urlsplit(request.url)
     times: list[float] = []
     latencies: list[float] = []

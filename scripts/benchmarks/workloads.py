@@ -13,6 +13,7 @@ from scripts.benchmarks.contenders import ROOT
 
 SMALL = b'{"ts":1700000000,"user":"u12345","action":"click"}'
 SMALL_LINE = b'small,action=click user="u12345" 1700000000'
+LENGTHS = 100
 LARGE_BYTES = 10 * 1000 * 1000
 SEED = 20_240_101
 
@@ -34,6 +35,11 @@ class Rows:
     def clickhouse_table(self) -> str:
         columns = ", ".join(self.columns)
         return f"CREATE TABLE IF NOT EXISTS {self.name} ({columns}) ENGINE = MergeTree ORDER BY {self.order_by}"
+
+
+def of_many_lengths(event: bytes) -> tuple[bytes, ...]:
+    """The small event with users of so many lengths."""
+    return tuple(event.replace(b"u12345", b"u" + b"1" * length) for length in range(1, LENGTHS + 1))
 
 
 def micro_events(rows: int) -> bytes:
