@@ -70,10 +70,13 @@ class _Unsent(Exception):
 class FastPath:
     """One for the daemon. `run` in one task for as long as there are connections."""
 
-    def __init__(self, heads: Heads, appends: Appends, watch: Watch) -> None:
+    def __init__(self, heads: Heads, appends: Appends, watch: Watch, *, body_bytes_max: int = HEAD_READ_BYTES) -> None:
+        """A body of more than `body_bytes_max`, or of nothing, is for the connection's task: it must not hold up others under its
+        head."""
         self._heads = heads
         self._appends = appends
         self._watch = watch
+        self._body_bytes_max = body_bytes_max
         self._epoll = select.epoll()
         self._resting: dict[int, _Resting] = {}
         self._asked: dict[KnownHead, list[_Resting]] = {}
@@ -135,12 +138,13 @@ class FastPath:
             return
         known, body_length, start = found
         end = start + body_length
-        if len(data) < end <= HEAD_READ_BYTES and not waited_for:
+        is_ordinary = 0 < body_length <= self._body_bytes_max
+        if is_ordinary and len(data) < end <= HEAD_READ_BYTES and not waited_for:
             resting.arrived = data
             resting.watched.idle = False
             resting.watched.wait_until(trio.current_time() + HEAD_TIMEOUT_S)
             return
-        if len(data) != end:
+        if not is_ordinary or len(data) != end:
             self._wake(resting, outcome.Value(data))
             return
         resting.arrived, resting.body_at = data, start

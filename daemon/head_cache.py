@@ -18,6 +18,8 @@ import h11
 REQUESTS_MAX = 16_384
 REQUESTS_BYTES_MAX = 8 * 1024 * 1024
 """So many heads are known that differ in more than a length, or of so many bytes together, and then they are forgotten at once."""
+HEADER_BYTES = 128
+"""What a header takes beside its text."""
 SEEN_MAX = 4096
 """So many heads are known without a search for their length."""
 RESPONSES_MAX = 1024
@@ -127,7 +129,7 @@ class RequestHeads:
             before = self._known.get(without)
             if before is None:
                 self._known[without] = known
-                self._known_bytes += len(raw)
+                self._known_bytes += len(raw) + HEADER_BYTES * len(known.head.headers)
             else:
                 before.plan = known.plan or before.plan
                 known = before

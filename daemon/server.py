@@ -85,7 +85,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
                 step = config.fronts + 1
                 heads = Heads(request_ids=count(step, step))
                 appends = KnownAppends(sources, owned.tokens, intake, limits, log)
-                fast_path = FastPath(heads, appends, watch)
+                fast_path = FastPath(heads, appends, watch, body_bytes_max=config.max_body_bytes)
                 routes = Routes(router, owned.tokens, watch, log, heads, fast_path)
                 merger = Merger(sources, owned.disk, space, lock_descriptor=owned.lock)
                 compactor = Compactor(sources, merger, interval_s=config.compact_interval_s, lock_descriptor=owned.lock)

@@ -26,6 +26,7 @@ bodies = st.sampled_from(
         b'[{"n":7},{"n":8}]',
         b'{\n"n":9}',
         b"nothing",
+        b"",
         b"   ",
         b'{"n":10}' + b" " * TOO_LARGE_TO_HOLD,
         b"\n".join(b'{"n":%d}' % n for n in range(60)),
