@@ -1,7 +1,5 @@
 """Which requests under a known head are taken together with others, and which are left to their connection's task."""
 
-import socket
-
 import pytest
 import trio
 import trio.testing
@@ -10,7 +8,7 @@ from daemon.admission import Watch
 from daemon.fast_path import FastPath
 from daemon.head_cache import Head, Heads, KnownHead
 from daemon.transport import Transport
-from tests.daemon.test_read_ahead import HEAD, Waiting
+from tests.daemon.test_read_ahead import HEAD, Waiting, connected
 
 
 @pytest.mark.parametrize(("body", "is_taken"), [(b"{}", True), (b"", False), (b"{ }", False)])
@@ -20,9 +18,7 @@ async def test_a_body_of_nothing_or_too_much_holds_up_no_others_of_its_head(body
     heads.requests.keep(HEAD, known, 2)
     path = FastPath(heads, appends, watch, body_bytes_max=2)
     came: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = await trio.open_tcp_stream(*listener.getsockname())
-        server = trio.SocketStream(trio.socket.from_stdlib_socket(listener.accept()[0]))
+    client, server = await connected()
 
     async def wait_for_more() -> None:
         with watch.watched() as watched:

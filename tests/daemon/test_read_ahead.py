@@ -33,15 +33,20 @@ class Waiting:
         pass
 
 
+async def connected() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Both ends of a connection, the client's first."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = await trio.open_tcp_stream(*listener.getsockname())
+        return client, trio.SocketStream(trio.socket.from_stdlib_socket(listener.accept()[0]))
+
+
 def test_a_request_behind_an_answer_that_waits_for_the_client_is_kept() -> None:
     async def run() -> None:
         heads, appends, watch = Heads(), Waiting(), Watch(16)
         heads.requests.keep(HEAD, KnownHead(Head(b"POST", b"/", {})), 2)
         path = FastPath(heads, appends, watch)
         came: list[bytes] = []
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            client = await trio.open_tcp_stream(*listener.getsockname())
-            server = trio.SocketStream(trio.socket.from_stdlib_socket(listener.accept()[0]))
+        client, server = await connected()
 
         async def wait_for_more() -> None:
             with watch.watched() as watched:
