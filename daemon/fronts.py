@@ -65,7 +65,7 @@ class FrontEnd:
         found = self._heads.requests.find(kept, 0)
         if found is not None and not self.is_gone:
             known, body_length, _ = found
-            if body_length <= HEAD_READ_BYTES and self._appends.plan(known).call is not None:
+            if 0 < body_length <= HEAD_READ_BYTES and self._appends.plan(known).call is not None:
                 self._give_back(transport, kept, known, body_length)
         # Not in the daemon's own fast path, which would keep it for good.
         watched.wait_until(trio.current_time() + IDLE_TIMEOUT_S)

@@ -9,10 +9,11 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon import head_cache
 from daemon.admission import Watched
 from daemon.body_flow import NO_PROGRESS, BodyTooLarge
 from daemon.config import BODY_STALL_S
-from daemon.head_cache import Head, Heads, RequestHeads, ResponseHeads, response
+from daemon.head_cache import Head, Heads, KnownHead, RequestHeads, ResponseHeads, response
 from daemon.head_policy import BadRequest
 from daemon.http_connection import HttpConnection
 
@@ -152,6 +153,17 @@ async def test_a_head_with_its_length_in_two_places_stands_for_itself_alone():
 
     for others in ([b"Content-Length: 7", b"Content-Length: 3"], [b"Content-Length: 7", b"Content-Length: 7"]):
         assert heads.requests.find(head(*others), 0) is None
+
+
+@pytest.mark.parametrize(("limit", "value"), [("REQUESTS_MAX", 2), ("REQUESTS_BYTES_MAX", 200)])
+def test_heads_that_are_too_many_or_too_large_together_are_forgotten_at_once(monkeypatch, limit, value):
+    monkeypatch.setattr(head_cache, limit, value)
+    requests = RequestHeads()
+    raws = [head(b"Content-Length: 3", b"X: %d" % number) for number in range(3)]
+    for raw in raws:
+        requests.keep(raw, KnownHead(Head(b"POST", b"/", {b"content-length": b"3"})), 3)
+
+    assert [requests.find(raw, 0) is not None for raw in raws] == [False, False, True]
 
 
 @given(st.sampled_from([200, 202, 400, 403, 503]), st.integers(0, 10_000), st.booleans())
